@@ -1,0 +1,1 @@
+"""One file, one data set: how its tree on disk becomes clips, instances and supports."""

@@ -1,0 +1,84 @@
+"""Files that are whole or not there: written to a temporary name, then renamed; read with errors that say the line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from icvos.errors import DataError, UserInputError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `path`, whole, when the block ends without an error; otherwise nothing is left.
+
+    Raises:
+        UserInputError: the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as stream:
+            yield stream
+        temporary.replace(path)
+    except OSError as error:
+        if error.filename not in (None, str(temporary), str(path.parent)):  # the block itself failed at some other file
+            raise
+        raise _cannot_write(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserInputError:
+    return UserInputError(
+        "cannot write", path, found=error.strerror or str(error), fix="free some space or choose another folder, then run the same command again"
+    )
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with atomic_file(path) as stream:
+        stream.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 `text` to `path`, whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def to_json(value: object) -> str:
+    """JSON as icvos writes it: keys in the given order, floats that read back exactly, no NaN."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """What the JSON file at `path` holds.
+
+    Raises:
+        DataError: there is no such file, or it is not JSON (the message says the line).
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError("no such file", path, fix="check the folder") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        where = f"{path}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(path)
+        found = error.msg if isinstance(error, json.JSONDecodeError) else "bytes that are not UTF-8"
+        raise DataError("corrupt JSON", where, found=found, expected="one whole JSON document", fix="fetch or write the file again") from error
+
+
+def sha256_file(path: Path) -> str:
+    """The sha256 of a file as lower-case hex, read in blocks."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """The sha256 of UTF-8 text as lower-case hex."""
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,132 @@
+"""Masks and images between files, arrays and COCO run lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+from pycocotools import mask as coco_mask
+
+from icvos.errors import DataError
+from icvos.png import PngError, decode_png
+from icvos.types import RLE, Encoding, Image, Mask, Size, Tube
+
+
+def read_image(path: Path) -> Image:
+    """The picture at `path`, (H, W, 3) RGB uint8; EXIF rotation is not applied, as in the data sets' own tools.
+
+    Raises:
+        DataError: no such file, or it is not a picture.
+    """
+    try:
+        with PillowImage.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except FileNotFoundError as error:
+        raise DataError("no such image", path, fix="check that the data set is complete") from error
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise DataError("cannot read the image", path, found=str(error), expected="a whole JPEG or PNG", fix="fetch it again") from error
+
+
+def image_size(path: Path) -> Size:
+    """Height and width of the picture at `path`, from its header alone.
+
+    Raises:
+        DataError: no such file, or it is not a picture.
+    """
+    try:
+        with PillowImage.open(path) as picture:
+            return picture.height, picture.width
+    except FileNotFoundError as error:
+        raise DataError("no such image", path, fix="check that the data set is complete") from error
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError("cannot read the image", path, found=str(error), expected="a whole JPEG or PNG", fix="fetch it again") from error
+
+
+def read_ids(path: Path) -> NDArray[np.uint8]:
+    """The values of an annotation PNG as they are stored (palette indices or grey levels), (H, W) uint8.
+
+    Raises:
+        DataError: no such file, or it is not a one-channel PNG of at most 8 bits.
+    """
+    try:
+        return decode_png(path.read_bytes())
+    except FileNotFoundError as error:
+        raise DataError("no such mask", path, fix="check that the data set is complete") from error
+    except (PngError, OSError) as error:
+        raise DataError("cannot read the mask", path, found=str(error), expected="a one-channel PNG", fix="fetch it again") from error
+
+
+def foreground_values(instances: Sequence[int], encoding: Encoding) -> NDArray[np.bool_]:
+    """For each value 0..255 of an annotation file, whether it belongs to the tube; (256,) bool."""
+    table = np.zeros(256, np.bool_)
+    table[[1, 255] if encoding == "binary" else list(instances)] = True
+    return table
+
+
+def read_tube_mask(path: Path, tube: Tube) -> Mask:
+    """The mask of `tube` in the annotation file `path`, (H, W) bool.
+
+    Raises:
+        DataError: the file cannot be read or has another size than the clip.
+    """
+    ids = read_ids(path)
+    if ids.shape != tube.clip.size:
+        raise DataError("mask of another size than its clip", path, found=size_text(ids.shape), expected=size_text(tube.clip.size), fix="fetch it again")
+    mask: Mask = foreground_values(tube.instances, tube.clip.encoding)[ids]
+    return mask
+
+
+def encode_rle(mask: Mask) -> RLE:
+    """The COCO run-length form of a mask, (H, W) bool."""
+    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return RLE((mask.shape[0], mask.shape[1]), encoded["counts"].decode("ascii"))
+
+
+def decode_rle(rle: RLE) -> Mask:
+    """The mask of a run-length form, (H, W) bool."""
+    decoded = coco_mask.decode({"size": list(rle.size), "counts": rle.counts.encode("ascii")})
+    return np.ascontiguousarray(decoded).view(np.bool_)
+
+
+def union_of_segmentations(segmentations: Iterable[Any], size: Size) -> RLE:
+    """The union of COCO `segmentation` entries (polygons or run lengths) in an image of `size`.
+
+    Raises:
+        ValueError: an entry is neither a list of polygons nor a run-length dictionary.
+    """
+    height, width = size
+    parts: list[Any] = []
+    for segmentation in segmentations:
+        if isinstance(segmentation, list):
+            parts.extend(coco_mask.frPyObjects(segmentation, height, width) if segmentation else [])
+        elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
+            parts.append(coco_mask.frPyObjects(segmentation, height, width))
+        elif isinstance(segmentation, dict):
+            parts.append({"size": segmentation["size"], "counts": str(segmentation["counts"]).encode("ascii")})
+        else:
+            raise ValueError(f"a segmentation of type {type(segmentation).__name__}")
+    if not parts:
+        return encode_rle(np.zeros(size, np.bool_))
+    return RLE(size, coco_mask.merge(parts)["counts"].decode("ascii"))
+
+
+def rle_area(rle: RLE) -> int:
+    """The number of foreground pixels."""
+    return int(coco_mask.area({"size": list(rle.size), "counts": rle.counts.encode("ascii")}))
+
+
+def resize_nearest(mask: Mask, size: Size) -> Mask:
+    """The mask resampled to `size` by nearest neighbour: output pixel i shows input pixel floor(i * input / output)."""
+    rows = np.arange(size[0]) * mask.shape[0] // size[0]
+    columns = np.arange(size[1]) * mask.shape[1] // size[1]
+    return mask[rows[:, None], columns]
+
+
+def size_text(size: Sequence[int]) -> str:
+    """``height x width`` for messages."""
+    return " x ".join(str(side) for side in size)

@@ -1,0 +1,188 @@
+"""The result of one run under one protocol: scores with all that is needed to trust them, one JSON file.
+
+Scores lie in [0, 1]; percent appears only where a board is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from icvos.errors import DataError
+from icvos.files import read_json, to_json, write_text
+
+FORMAT = "icvos-result/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What is said of a tube, a group of tubes, or a whole run.
+
+    J is region similarity, F contour accuracy, JF their mean; recall is the part of frames above 0.5; decay the mean of
+    the first quarter of a clip less that of the last; first the value on the first frame.
+    """
+
+    J: float
+    F: float
+    JF: float
+    J_recall: float
+    F_recall: float
+    J_decay: float
+    F_decay: float
+    J_first: float
+    F_first: float
+
+    def as_dict(self) -> dict[str, float]:
+        """The same under the names of the field: ``J&F`` for JF."""
+        return {"J&F" if name == "JF" else name: value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, float]) -> Scores:
+        """The reverse of `as_dict`."""
+        return cls(**{("JF" if name == "J&F" else name): value for name, value in values.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class TubeScores:
+    """The scores of one tube: its mean over the support draws, and each draw."""
+
+    id: str
+    source: str
+    clip: str
+    category: str
+    frames: int  # frames scored
+    mean: Scores
+    draws: dict[str, Scores]  # "s0" -> ...
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How much of the release was predicted: masks expected and present (absent ones count 0, never left out)."""
+
+    expected: int
+    present: int
+
+    @property
+    def part(self) -> float:
+        """Present over expected, in [0, 1]."""
+        return self.present / self.expected if self.expected else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One run scored under one protocol.
+
+    `intervals` holds 95 % intervals of J, F and J&F from a bootstrap over clips (None with fewer than two clips);
+    `groups` the means by ``class``, ``source``, ``length`` and ``support``; `support_spread` the standard deviation of
+    J&F over the draws, averaged over tubes.
+    """
+
+    method: dict[str, Any]  # the method's card as plain data
+    benchmark: dict[str, str]  # name, version, digest
+    protocol: str
+    environment: dict[str, str]  # versions of what moves a number
+    coverage: Coverage
+    overall: Scores
+    intervals: dict[str, tuple[float, float] | None]
+    support_spread: float
+    groups: dict[str, dict[str, Scores]]
+    tubes: tuple[TubeScores, ...]
+    notes: tuple[str, ...] = field(default=())  # "resized predictions", "missing masks allowed"
+
+    @property
+    def signature(self) -> str:
+        """One line that tells two numbers apart that must not be compared."""
+        bench = self.benchmark
+        parts = {
+            "icvos": self.environment.get("icvos", "unknown"),
+            "release": f"{bench['name']}@{bench['version']}#{bench['digest'][:12]}",
+            "protocol": self.protocol,
+            "method": f"{self.method['name']}@{self.method.get('version', '1')}",
+            "weights": str(self.method.get("weights", "none"))[:12],
+            "precision": str(self.method.get("precision", "none")),
+        }
+        return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+    def save(self, path: Path) -> None:
+        """Write the result to `path`, whole or not at all."""
+        write_text(path, to_json(_plain(self)))
+
+    @classmethod
+    def load(cls, path: Path) -> Result:
+        """The result stored at `path`.
+
+        Raises:
+            DataError: it is not a result file of this format.
+        """
+        data = read_json(path)
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
+            raise DataError("not a result file", path, found=found, expected=FORMAT, fix="score the run again")
+        try:
+            return cls(
+                method=data["method"],
+                benchmark=data["benchmark"],
+                protocol=data["protocol"],
+                environment=data["environment"],
+                coverage=Coverage(data["coverage"]["expected"], data["coverage"]["present"]),
+                overall=Scores.from_dict(data["overall"]),
+                intervals={name: None if pair is None else (pair[0], pair[1]) for name, pair in data["intervals"].items()},
+                support_spread=data["support_spread"],
+                groups={group: {k: Scores.from_dict(v) for k, v in rows.items()} for group, rows in data["groups"].items()},
+                tubes=tuple(_tube_from_dict(tube) for tube in data["tubes"]),
+                notes=tuple(data["notes"]),
+            )
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise DataError("incomplete result file", path, found=f"{type(error).__name__} {error}", fix="score the run again") from error
+
+
+def find_results(roots: list[Path]) -> Iterator[Path]:
+    """Every result file below `roots` (a result file itself may be given), sorted, each once.
+
+    Raises:
+        DataError: a root does not exist.
+    """
+    seen: set[Path] = set()
+    for root in roots:
+        if not root.exists():
+            raise DataError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
+        for path in [root] if root.is_file() else sorted(root.rglob("results/*.json")):
+            if path.resolve() not in seen and not path.name.endswith(".timing.json"):
+                seen.add(path.resolve())
+                yield path
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    data: dict[str, Any] = {"format": FORMAT, "signature": result.signature}
+    for entry in fields(result):
+        data[entry.name] = getattr(result, entry.name)
+    data["coverage"] = {**asdict(result.coverage), "part": result.coverage.part}
+    data["overall"] = result.overall.as_dict()
+    data["groups"] = {group: {k: v.as_dict() for k, v in rows.items()} for group, rows in result.groups.items()}
+    data["tubes"] = [
+        {
+            "id": tube.id,
+            "source": tube.source,
+            "clip": tube.clip,
+            "class": tube.category,
+            "frames": tube.frames,
+            "mean": tube.mean.as_dict(),
+            "draws": {draw: scores.as_dict() for draw, scores in tube.draws.items()},
+        }
+        for tube in result.tubes
+    ]
+    return data
+
+
+def _tube_from_dict(data: dict[str, Any]) -> TubeScores:
+    return TubeScores(
+        id=data["id"],
+        source=data["source"],
+        clip=data["clip"],
+        category=data["class"],
+        frames=data["frames"],
+        mean=Scores.from_dict(data["mean"]),
+        draws={draw: Scores.from_dict(scores) for draw, scores in data["draws"].items()},
+    )
