@@ -73,6 +73,25 @@ def read_json(path: Path) -> Any:
         raise DataError("corrupt JSON", where, found=found, expected="one whole JSON document", fix="fetch or write the file again") from error
 
 
+def read_data(path: Path, sha256: str = "") -> bytes:
+    """The bytes of the file at `path`, which must have this sha256 where one is given.
+
+    Raises:
+        DataError: there is no such file, it cannot be read, or it is another file than the release names.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DataError("no such file", path, fix="check that the data set is complete") from error
+    except OSError as error:
+        raise DataError("cannot read", path, found=error.strerror, fix="check the file and its permissions") from error
+    if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
+        raise DataError(
+            "not the file that the release names", path, f"sha256 {found[:12]}…", f"{sha256[:12]}…", "run `icvos verify`, then fetch the source again"
+        )
+    return data
+
+
 def sha256_file(path: Path) -> str:
     """The sha256 of a file as lower-case hex, read in blocks."""
     with path.open("rb") as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +14,23 @@ from PIL import UnidentifiedImageError
 from pycocotools import mask as coco_mask
 
 from icvos.errors import DataError
+from icvos.files import read_data
 from icvos.png import PngError, decode_png
-from icvos.types import RLE, Encoding, Image, Mask, Size, Tube
+from icvos.types import RLE, Encoding, Frame, Image, Mask, Size, Tube
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, sha256: str = "") -> Image:
     """The picture at `path`, (H, W, 3) RGB uint8; EXIF rotation is not applied, as in the data sets' own tools.
 
     Raises:
-        DataError: no such file, or it is not a picture.
+        DataError: no such file, it is not a picture, or its sha256 is another one.
     """
+    data = read_data(path, sha256)
     try:
-        with PillowImage.open(path) as picture:
+        with PillowImage.open(BytesIO(data)) as picture:
             return np.asarray(picture.convert("RGB"))
-    except FileNotFoundError as error:
-        raise DataError("no such image", path, fix="check that the data set is complete") from error
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DataError("cannot read the image", path, found=str(error), expected="a whole JPEG or PNG", fix="fetch it again") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise _unreadable("image", path, error, "a whole JPEG or PNG") from error
 
 
 def image_size(path: Path) -> Size:
@@ -42,23 +43,26 @@ def image_size(path: Path) -> Size:
         with PillowImage.open(path) as picture:
             return picture.height, picture.width
     except FileNotFoundError as error:
-        raise DataError("no such image", path, fix="check that the data set is complete") from error
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError("cannot read the image", path, found=str(error), expected="a whole JPEG or PNG", fix="fetch it again") from error
+        raise DataError("no such file", path, fix="check that the data set is complete") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        raise _unreadable("image", path, error, "a whole JPEG or PNG") from error
 
 
-def read_ids(path: Path) -> NDArray[np.uint8]:
+def read_ids(path: Path, sha256: str = "") -> NDArray[np.uint8]:
     """The values of an annotation PNG as they are stored (palette indices or grey levels), (H, W) uint8.
 
     Raises:
-        DataError: no such file, or it is not a one-channel PNG of at most 8 bits.
+        DataError: no such file, it is not a one-channel PNG of at most 8 bits, or its sha256 is another one.
     """
+    data = read_data(path, sha256)
     try:
-        return decode_png(path.read_bytes())
-    except FileNotFoundError as error:
-        raise DataError("no such mask", path, fix="check that the data set is complete") from error
-    except (PngError, OSError) as error:
-        raise DataError("cannot read the mask", path, found=str(error), expected="a one-channel PNG", fix="fetch it again") from error
+        return decode_png(data)
+    except PngError as error:
+        raise _unreadable("mask", path, error, "a one-channel PNG") from error
+
+
+def _unreadable(what: str, path: Path, error: Exception, expected: str) -> DataError:
+    return DataError(f"cannot read the {what}", path, found=str(error), expected=expected, fix="fetch it again")
 
 
 def foreground_values(instances: Sequence[int], encoding: Encoding) -> NDArray[np.bool_]:
@@ -68,17 +72,24 @@ def foreground_values(instances: Sequence[int], encoding: Encoding) -> NDArray[n
     return table
 
 
-def read_tube_mask(path: Path, tube: Tube) -> Mask:
-    """The mask of `tube` in the annotation file `path`, (H, W) bool.
+def read_tube_mask(tube: Tube, frame: Frame) -> Mask | None:
+    """The mask of `tube` on one of its frames, (H, W) bool; None where the frame is not annotated.
 
     Raises:
         DataError: the file cannot be read or has another size than the clip.
     """
-    ids = read_ids(path)
+    if frame.mask is None:
+        return None
+    ids = read_ids(frame.mask, frame.mask_sha256)
     if ids.shape != tube.clip.size:
-        raise DataError("mask of another size than its clip", path, found=size_text(ids.shape), expected=size_text(tube.clip.size), fix="fetch it again")
+        raise wrong_size(frame.mask, ids.shape, tube.clip.size)
     mask: Mask = foreground_values(tube.instances, tube.clip.encoding)[ids]
     return mask
+
+
+def wrong_size(path: Path, found: Sequence[int], expected: Size) -> DataError:
+    """The error for an annotation that does not fit its clip."""
+    return DataError("mask of another size than its clip", path, size_text(found), size_text(expected), "fetch it again")
 
 
 def encode_rle(mask: Mask) -> RLE:

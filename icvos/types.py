@@ -44,11 +44,26 @@ class RLE(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame. `id` is the source's own file stem (numbers may skip); `mask` is None where it is not annotated."""
+    """One frame. `id` is the source's own file stem (numbers may skip); `mask` is None where it is not annotated.
+
+    A frame of a release carries the sha256 of its files, so that nothing else is ever read in their place.
+    """
 
     id: str
     image: Path
     mask: Path | None
+    image_sha256: str = ""
+    mask_sha256: str = ""
+
+    def read_image(self) -> Image:
+        """The picture, (H, W, 3) RGB uint8.
+
+        Raises:
+            DataError: it cannot be read, or is not the file that the release names.
+        """
+        from icvos.masks import read_image
+
+        return read_image(self.image, self.image_sha256)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +111,7 @@ class Tube:
         """
         from icvos.masks import read_tube_mask
 
-        return (None if frame.mask is None else read_tube_mask(frame.mask, self) for frame in self.clip.frames)
+        return (read_tube_mask(self, frame) for frame in self.clip.frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +122,13 @@ class Support:
     annotation: RLE
     category: Category
     image_id: str
+    image_sha256: str = ""
 
     def read_image(self) -> Image:
         """The picture, (H, W, 3) RGB uint8."""
         from icvos.masks import read_image
 
-        return read_image(self.image)
+        return read_image(self.image, self.image_sha256)
 
     def read_mask(self) -> Mask:
         """The mask, (H, W) bool, of the picture's size."""

@@ -1,0 +1,317 @@
+"""A release on disk: `manifest.json` (clips, tubes, hashes) and `episodes.jsonl` (frozen supports); no pixels.
+
+`roots.json` beside them says where the sources lie on this machine; it is not part of the release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from icvos.categories import BY_ID
+from icvos.errors import DataError, UserInputError
+from icvos.files import read_data, read_json, to_json, write_text
+from icvos.types import RLE, Category, Clip, Encoding, Episode, Frame, Support, Tube
+
+MANIFEST = "manifest.json"
+EPISODES = "episodes.jsonl"
+ROOTS = "roots.json"
+FORMAT = "icvos-release/1"
+SUPPORT_SOURCE = "coco"  # the key of the support images' root
+
+
+def _safe_name(name: str) -> str:
+    # Names become folders of predictions, so a release must not be able to climb out of them.
+    if not name or name in {".", ".."} or any(c in '/\\#{}\0' or not c.isprintable() for c in name):
+        raise ValueError(f"{name!r} is no plain name (no slash, backslash, #, braces)")
+    return name
+
+
+def _safe_path(path: str) -> str:
+    if path.startswith("/") or "\\" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+        raise ValueError(f"{path!r} is no path below the source's folder")
+    return path
+
+
+def _safe_pattern(path: str) -> str:
+    if path.count("{}") != 1:
+        raise ValueError(f"{path!r} must hold {{}} once, for the frame's id")
+    return _safe_path(path)
+
+
+Name = Annotated[str, AfterValidator(_safe_name)]
+RelativePath = Annotated[str, AfterValidator(_safe_path)]
+Pattern = Annotated[str, AfterValidator(_safe_pattern)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Side = Annotated[int, Field(gt=0, le=1 << 15)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SourceRecord(_Record):
+    """Where clips or supports come from, and what their owners allow."""
+
+    title: str
+    page: str
+    licence: str
+    version: str = ""
+
+
+class TubeRecord(_Record):
+    """One class in one clip: its object ids and its annotation files, null where a frame is not annotated."""
+
+    class_id: int
+    class_name: str
+    objects: tuple[int, ...]
+    encoding: Encoding
+    mask: Pattern
+    mask_sha256: tuple[Sha256 | None, ...]
+
+    @model_validator(mode="after")
+    def _known_class(self) -> TubeRecord:
+        if self.class_id not in BY_ID or BY_ID[self.class_id].name != self.class_name:
+            raise ValueError(f"class {self.class_id} {self.class_name!r} is not a COCO class")
+        if not all(0 < number < 255 for number in self.objects) or not self.objects:
+            raise ValueError(f"object ids {self.objects} are not between 1 and 254")
+        return self
+
+
+class ClipRecord(_Record):
+    """One clip: its frames with their hashes, and its tubes."""
+
+    source: Name
+    name: Name
+    size: tuple[Side, Side]
+    frames: tuple[Name, ...] = Field(min_length=1)
+    image: Pattern
+    image_sha256: tuple[Sha256, ...]
+    tubes: tuple[TubeRecord, ...]
+
+    @model_validator(mode="after")
+    def _same_lengths(self) -> ClipRecord:
+        lengths = {len(self.frames), len(self.image_sha256), *(len(tube.mask_sha256) for tube in self.tubes)}
+        if len(lengths) > 1:
+            raise ValueError(f"clip {self.source}/{self.name}: frames and hashes differ in number: {sorted(lengths)}")
+        if len(set(self.frames)) != len(self.frames):
+            raise ValueError(f"clip {self.source}/{self.name}: a frame id stands twice")
+        return self
+
+
+class Manifest(_Record):
+    """The release but for its supports."""
+
+    format: Literal["icvos-release/1"]
+    name: Name
+    version: Name
+    seed: str
+    draws: Annotated[int, Field(gt=0)]
+    rules: dict[str, str]
+    sources: dict[Name, SourceRecord]
+    clips: tuple[ClipRecord, ...]
+
+
+class SupportRecord(_Record):
+    """One frozen support: the COCO image and annotations, and the union mask that they gave when it was frozen."""
+
+    image_id: int
+    file: RelativePath
+    sha256: Sha256
+    annotations: tuple[int, ...]
+    size: tuple[Side, Side]
+    counts: str
+
+
+class EpisodeRecord(_Record):
+    """One line of `episodes.jsonl`."""
+
+    id: str
+    supports: tuple[SupportRecord, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A release, opened: its records, and the paths that they stand for on this machine."""
+
+    path: Path
+    manifest: Manifest
+    records: tuple[EpisodeRecord, ...]
+    digest: str  # sha256 of both files
+    roots: Mapping[str, Path]
+
+    @classmethod
+    def open(cls, path: Path, roots: Mapping[str, Path] | None = None) -> Benchmark:
+        """Read the release in the folder `path`; `roots` overrides where its sources lie.
+
+        Raises:
+            UserInputError: there is no such folder, or no release in it.
+            DataError: its files are corrupt or do not fit together (file and line are named).
+        """
+        if not (path / MANIFEST).is_file():
+            found = "no such folder" if not path.exists() else f"no {MANIFEST}"
+            raise UserInputError("no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR")
+        remembered = read_json(path / ROOTS) if (path / ROOTS).exists() else {}
+        known = {name: Path(root) for name, root in remembered.items()} | dict(roots or {})
+        manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
+        digest = hashlib.sha256(manifest_bytes + b"\0" + episode_bytes).hexdigest()
+        benchmark = cls(path, _parse_manifest(path / MANIFEST), _parse_episodes(path / EPISODES, episode_bytes), digest, known)
+        benchmark._check_ids()
+        return benchmark
+
+    @property
+    def label(self) -> str:
+        """``name@version#digest`` for messages and signatures."""
+        return f"{self.manifest.name}@{self.manifest.version}#{self.digest[:12]}"
+
+    def root(self, source: str) -> Path:
+        """Where `source` lies on this machine.
+
+        Raises:
+            UserInputError: nobody said so, or there is no such folder.
+        """
+        if source not in self.roots:
+            raise UserInputError(f"where is {source}?", self.path, fix=f"say --data DIR, --root {source}=DIR, or set ICVOS_DATA")
+        root = self.roots[source]
+        if not root.is_dir():
+            raise UserInputError("no such folder", root, expected=f"the data of {source}", fix=f"say --data DIR or --root {source}=DIR")
+        return root
+
+    @cached_property
+    def tubes(self) -> dict[str, Tube]:
+        """Every tube by its id, in the order of the manifest.
+
+        Raises:
+            UserInputError: it is not known where a source lies.
+        """
+        tubes = (tube for record in self.manifest.clips for tube in _tubes(record, self.root(record.source)))
+        return {tube.id: tube for tube in tubes}
+
+    @cached_property
+    def episodes(self) -> tuple[Episode, ...]:
+        """Every episode, in the order of the file; asks for the roots of the clips and of the supports."""
+        root = self.root(SUPPORT_SOURCE)
+        return tuple(_episode(record, self.tubes[tube_id(record.id)], root) for record in self.records)
+
+    @property
+    def episode_ids(self) -> tuple[str, ...]:
+        """The ids of the episodes, which need no data on disk."""
+        return tuple(record.id for record in self.records)
+
+    def _check_ids(self) -> None:
+        known = {f"{clip.source}/{clip.name}/{BY_ID[tube.class_id].slug}" for clip in self.manifest.clips for tube in clip.tubes}
+        seen: set[str] = set()
+        for line, record in enumerate(self.records, 1):
+            where = f"{self.path / EPISODES}, line {line}"
+            if record.id in seen:
+                raise DataError("an episode stands twice", where, found=record.id, fix="build the release again")
+            tube, hash_sign, draw = record.id.rpartition("#")
+            if tube not in known or not hash_sign or not draw.isalnum():
+                raise DataError("an episode without its tube", where, found=record.id, expected="a tube of the manifest and #draw", fix="build the release again")
+            seen.add(record.id)
+
+
+def tube_id(episode_id: str) -> str:
+    """The tube that an episode asks about."""
+    return episode_id.rpartition("#")[0]
+
+
+def write_release(path: Path, manifest: Manifest, records: Sequence[EpisodeRecord], roots: Mapping[str, Path]) -> Benchmark:
+    """Write a release into the folder `path` and open it. The same arguments give the same bytes.
+
+    Raises:
+        UserInputError: the folder holds another release (the message says which field differs) or other files.
+    """
+    manifest_text = to_json(manifest.model_dump(mode="json"))
+    lines = "".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
+    _refuse_other_release(path, manifest, lines)
+    write_text(path / ROOTS, to_json({name: str(root.resolve()) for name, root in sorted(roots.items())}))
+    write_text(path / EPISODES, lines)
+    write_text(path / MANIFEST, manifest_text)  # last: with it the release is there
+    return Benchmark.open(path)
+
+
+def _refuse_other_release(path: Path, manifest: Manifest, episode_lines: str) -> None:
+    if path.exists() and not path.is_dir():
+        raise UserInputError("not a folder", path, expected="a folder to write the release to", fix="give another --out")
+    if not (path / MANIFEST).exists():
+        own = {ROOTS, EPISODES}
+        strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in own and not entry.name.endswith(".partial")) if path.is_dir() else []
+        if strangers:
+            raise UserInputError("the folder holds other files", path, found=", ".join(strangers[:3]), expected="an empty folder", fix="give another --out")
+        return
+    old = _parse_manifest(path / MANIFEST)
+    differing = [name for name in Manifest.model_fields if getattr(old, name) != getattr(manifest, name)]
+    if not differing and read_data(path / EPISODES).decode() != episode_lines:
+        differing = ["episodes"]
+    if differing:
+        field = differing[0]
+        before, after = (str(getattr(release, field, "other supports")) for release in (old, manifest))
+        values = (before, after) if max(len(before), len(after)) < 100 and before != after else ("another list", "this one")
+        raise UserInputError(
+            f"the folder belongs to another release, `{field}` differs", path, *values, fix="give another --out, or remove the folder"
+        )
+
+
+def _parse_manifest(path: Path) -> Manifest:
+    data = read_json(path)
+    if isinstance(data, dict) and data.get("format") != FORMAT:
+        raise DataError("not a release of this format", path, data.get("format", "no format"), FORMAT, "build it again with this version of icvos")
+    try:
+        return Manifest.model_validate(data)
+    except ValidationError as error:
+        raise _schema_error(str(path), error) from error
+
+
+def _parse_episodes(path: Path, data: bytes) -> tuple[EpisodeRecord, ...]:
+    records = []
+    for number, line in enumerate(data.splitlines(), 1):
+        where = f"{path}, line {number}"
+        try:
+            records.append(EpisodeRecord.model_validate(json.loads(line)))
+        except ValidationError as error:
+            raise _schema_error(where, error) from error
+        except ValueError as error:
+            raise DataError("corrupt JSON", where, found=str(error), expected="one episode a line", fix="build the release again") from error
+    return tuple(records)
+
+
+def _schema_error(where: str, error: ValidationError) -> DataError:
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the whole"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return DataError("a release with a wrong field", f"{where}, {field}", found=first["msg"] + more, fix="build the release again")
+
+
+def _tubes(record: ClipRecord, root: Path) -> list[Tube]:
+    return [_tube(record, tube, root) for tube in record.tubes]
+
+
+def _tube(record: ClipRecord, tube: TubeRecord, root: Path) -> Tube:
+    frames = tuple(
+        Frame(
+            name,
+            root / record.image.format(name),
+            root / tube.mask.format(name) if mask_sha256 else None,
+            image_sha256,
+            mask_sha256 or "",
+        )
+        for name, image_sha256, mask_sha256 in zip(record.frames, record.image_sha256, tube.mask_sha256, strict=True)
+    )
+    return Tube(Clip(record.source, record.name, record.size, frames, tube.encoding), BY_ID[tube.class_id], tube.objects)
+
+
+def _episode(record: EpisodeRecord, tube: Tube, root: Path) -> Episode:
+    supports = tuple(_support(support, tube.category, root) for support in record.supports)
+    return Episode(record.id, tube, supports)
+
+
+def _support(record: SupportRecord, category: Category, root: Path) -> Support:
+    return Support(root / record.file, RLE(record.size, record.counts), category, str(record.image_id), record.sha256)
