@@ -298,8 +298,8 @@ def _tube(record: ClipRecord, tube: TubeRecord, root: Path) -> Tube:
     frames = tuple(
         Frame(
             name,
-            root / record.image.format(name),
-            root / tube.mask.format(name) if mask_sha256 else None,
+            root / record.image.replace("{}", name),
+            root / tube.mask.replace("{}", name) if mask_sha256 else None,
             image_sha256,
             mask_sha256 or "",
         )

@@ -7,9 +7,9 @@ prediction squashed to 512 x 512 by nearest neighbour, the first 512 frames only
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, hypot
 
 from icvos.errors import UserInputError, did_you_mean
+from icvos.metrics import boundary_tolerance
 from icvos.types import Size
 
 
@@ -40,7 +40,7 @@ class ScoringProtocol:
 
     def tolerance(self, clip_size: Size) -> int:
         """The tolerance of F in pixels for a clip: the part of the diagonal, rounded up (DAVIS)."""
-        return ceil(self.boundary * hypot(*self.size(clip_size)))
+        return boundary_tolerance(self.size(clip_size), self.boundary)
 
 
 PROTOCOLS = {

@@ -1,0 +1,157 @@
+"""How long it takes to get J and F of a frame out of two PNG files, beside the usual way of doing it.
+
+    python benchmarks/scoring.py [--truth DIR --predictions DIR] [--repetitions N]
+
+The usual way is what vos-benchmark and the DAVIS tools do, in our own words: Pillow decodes both files, the boundary maps are
+made in numpy over the whole frame and dilated over the whole frame by OpenCV with a disc. All ways run interleaved, in one
+process on one thread; reading the files is part of each; every J and F must be equal to the last bit.
+
+FIGURES
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from icvos.kernels import Kernel, kernel_named
+from icvos.metrics import boundary_tolerance
+from icvos.png import read_scanlines
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+Score = tuple[float, float]
+Bools = NDArray[np.bool_]
+
+
+class Pair(NamedTuple):
+    """A truth file and a prediction file, and which stored values are foreground in either."""
+
+    truth: Path
+    prediction: Path
+    truth_values: tuple[int, ...]
+    prediction_values: tuple[int, ...]
+
+
+def boundary_map(mask: Bools) -> Bools:
+    """Pixels that differ from their right, lower or lower right neighbour."""
+    edge = np.zeros_like(mask)
+    edge[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+    edge[:-1] |= mask[:-1] != mask[1:]
+    edge[:-1, :-1] |= mask[:-1, :-1] != mask[1:, 1:]
+    return edge
+
+
+def disc(radius: int) -> NDArray[np.uint8]:
+    """The pixels within `radius` of the middle one."""
+    offsets = np.arange(-radius, radius + 1)
+    return (offsets[:, None] ** 2 + offsets**2 <= radius**2).astype(np.uint8)
+
+
+def naive(pair: Pair) -> Score:
+    """J and F the usual way."""
+    masks = []
+    for path, values in ((pair.truth, pair.truth_values), (pair.prediction, pair.prediction_values)):
+        ids = np.array(Image.open(path))
+        masks.append(np.logical_or.reduce([ids == value for value in values]))
+    truth, prediction = masks
+    common, total = (truth * prediction).sum(), truth.sum() + prediction.sum()
+    similarity = common / (total - common) if total - common else 1.0
+    kernel = disc(int(np.ceil(0.008 * np.linalg.norm(truth.shape))))
+    due, found = boundary_map(truth), boundary_map(prediction)
+    due_grown = cv2.dilate(due.astype(np.uint8), kernel)
+    found_grown = cv2.dilate(found.astype(np.uint8), kernel)
+    due_count, found_count = due.sum(), found.sum()
+    if due_count and found_count:
+        precision, recall = (found * due_grown).sum() / float(found_count), (due * found_grown).sum() / float(due_count)
+    else:
+        precision, recall = float(not found_count), float(not due_count)
+    return float(similarity), float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
+
+
+def table(values: tuple[int, ...]) -> Bools:
+    """The look-up table of some foreground values."""
+    marked = np.zeros(256, np.bool_)
+    marked[list(values)] = True
+    return marked
+
+
+def with_kernel(kernel: Kernel) -> Callable[[Pair], Score]:
+    """J and F with one of the scorer's kernels."""
+
+    def score(pair: Pair) -> Score:
+        truth = kernel.read(pair.truth.read_bytes(), table(pair.truth_values))
+        prediction = kernel.read(pair.prediction.read_bytes(), table(pair.prediction_values))
+        return kernel.compare(prediction, kernel.prepare(truth, boundary_tolerance(truth.size)))
+
+    return score
+
+
+def inflate_only(pair: Pair) -> None:
+    """What no way through these files can do without: read both and inflate them."""
+    read_scanlines(pair.truth.read_bytes())
+    read_scanlines(pair.prediction.read_bytes())
+
+
+def default_pairs() -> list[Pair]:
+    """Real truth and real predictions of DAVIS sequences, as ids and as 0/255."""
+    found = []
+    for folder, values in (("Annotations", (1,)), ("Annotations_2016", (1, 255))):
+        for truth in sorted((DATA / "davis" / folder / "480p").glob("*/*.png")):
+            prediction = DATA / "davis_results" / "semi-supervised" / "osvos" / truth.parent.name / truth.name
+            if prediction.exists():
+                found.append(Pair(truth, prediction, values, (1,)))
+    return found
+
+
+def pairs_of(truth_root: Path, prediction_root: Path) -> list[Pair]:
+    """The pairs of two trees of binary masks."""
+    names = sorted(path.relative_to(truth_root) for path in truth_root.rglob("*.png"))
+    both = [name for name in names if (prediction_root / name).exists()]
+    return [Pair(truth_root / name, prediction_root / name, (1, 255), (1, 255)) for name in both]
+
+
+def measure(ways: dict[str, Callable[[Pair], object]], pairs: list[Pair], repetitions: int) -> dict[str, list[float]]:
+    """Seconds a pair: of each repetition, way by way in turn; the files are in the page cache after the first."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repetitions):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            for pair in pairs:
+                way(pair)
+            seconds[name].append((time.perf_counter() - start) / len(pairs))
+    return seconds
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--truth", type=Path)
+    parser.add_argument("--predictions", type=Path)
+    parser.add_argument("--repetitions", type=int, default=7)
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    pairs = pairs_of(options.truth, options.predictions) if options.truth and options.predictions else default_pairs()
+    if not pairs:
+        parser.exit(2, "no pairs: give --truth DIR and --predictions DIR that hold PNG files of the same names\n")
+    scorers = {"naive": naive, **{name: with_kernel(kernel_named(name)) for name in ("numpy", "numba")}}
+    for pair in pairs:
+        scores = {name: score(pair) for name, score in scorers.items()}
+        assert len(set(scores.values())) == 1, (pair, scores)
+    seconds = measure({**scorers, "inflate only": inflate_only}, pairs, options.repetitions)
+    print(f"{len(pairs)} pairs, {options.repetitions} repetitions, J and F equal everywhere")
+    print(f"{'way':14}{'ms a pair':>12}{'(median)':>12}{'x naive':>10}{'x inflate':>11}")
+    for name, times in seconds.items():
+        best, floor = min(times), min(seconds["inflate only"])
+        print(f"{name:14}{best * 1e3:12.3f}{np.median(times) * 1e3:12.3f}{min(seconds['naive']) / best:10.1f}{best / floor:11.2f}")
+
+
+if __name__ == "__main__":
+    main()

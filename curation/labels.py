@@ -1,0 +1,65 @@
+"""From a source's own words to COCO's classes.
+
+`data/davis_labels.csv` holds the names of the objects of the 150 DAVIS 2017 sequences: facts of the semantics list that
+the DAVIS team publishes with its unsupervised track (`davis_semantics.json`). A tree may bring its own list.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from icvos.categories import BY_NAME
+from icvos.errors import DataError
+from icvos.files import read_json
+from icvos.types import Category
+
+# Words that mean the same thing as a COCO class. Near misses are left out on purpose: a kick scooter is no motorcycle,
+# a kart no car, a sail no kite, a ski pole no ski.
+SYNONYMS = {
+    "aeroplane": "airplane",
+    "plane": "airplane",
+    "motorbike": "motorcycle",
+    "bike": "bicycle",
+    "cellphone": "cell phone",
+    "mobile phone": "cell phone",
+    "ski": "skis",
+    "ball": "sports ball",
+    "tvmonitor": "tv",
+    "sofa": "couch",
+    "diningtable": "dining table",
+    "pottedplant": "potted plant",
+}
+
+Labels = dict[str, dict[int, str]]  # clip -> object id -> the source's word
+
+
+def coco_category(label: str) -> Category | None:
+    """The COCO class that a word means, or None: ``motorbike`` -> motorcycle, ``goat`` -> None."""
+    word = " ".join(label.lower().replace("_", " ").split())
+    return BY_NAME.get(SYNONYMS.get(word, word))
+
+
+@cache
+def davis_labels() -> Labels:
+    """The shipped names of the objects of all DAVIS 2017 sequences."""
+    labels: Labels = {}
+    with (files("curation") / "data" / "davis_labels.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            labels.setdefault(row["clip"], {})[int(row["object"])] = row["label"]
+    return labels
+
+
+def read_semantics(path: Path) -> Labels:
+    """A `davis_semantics.json` ({clip: {object id: word}}) as DAVIS publishes it.
+
+    Raises:
+        DataError: it is not such a file.
+    """
+    data = read_json(path)
+    try:
+        return {str(clip): {int(number): str(label) for number, label in objects.items()} for clip, objects in data.items()}
+    except (AttributeError, ValueError) as error:
+        raise DataError("not a semantics list", path, found=str(error), expected="{clip: {object id: name}}", fix="fetch it again") from error

@@ -1,0 +1,141 @@
+"""The official IC-VOS tree, written and read: `<video>/JPEGImages/*.jpg`, `<video>/Annotations/<k>/*.png`.
+
+k is the place of the class in COCO's list of 80, from 1; it is not the COCO id.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from icvos.benchmark import Benchmark
+from icvos.categories import at_official_position, official_position
+from icvos.errors import DataError, Finding, UserInputError
+from icvos.files import read_data, write_bytes
+from icvos.masks import image_size, read_ids, read_tube_mask
+from icvos.png import encode_png
+from icvos.types import Category, Clip, Frame, Tube
+
+IMPORTED = "ic-vos"  # the source's name of an imported tree
+
+
+def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+    """Lay a release out as the official tree; returns the number of files that had to be written.
+
+    Frames are hard-linked, or copied where that cannot be; masks are 1-bit PNGs, which the released loader reads as 0
+    and 1. What is there already is kept, so that an interrupted call goes on where it stopped.
+
+    Raises:
+        DataError: a source file is not the one that the release names.
+        UserInputError: the disk is full, or the folder cannot be written.
+    """
+    tubes = list(benchmark.tubes.values())
+    names = _video_names(tubes)
+    images = {folder / names[tube.clip.key] / "JPEGImages" / frame.image.name: (frame, None) for tube in tubes for frame in tube.clip.frames}
+    masks = {
+        folder / names[tube.clip.key] / "Annotations" / str(official_position(tube.category)) / f"{frame.id}.png": (frame, tube)
+        for tube in tubes
+        for frame in tube.clip.frames
+        if frame.mask
+    }
+    jobs: list[tuple[Path, Frame, Tube | None]] = [(path, *job) for path, job in (images | masks).items() if not path.exists()]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, _ in enumerate(pool.map(_place, jobs), 1):
+            on_progress(done, len(jobs))
+    return len(jobs)
+
+
+def _video_names(tubes: Iterable[Tube]) -> dict[str, str]:
+    clips = {tube.clip.key: tube.clip for tube in tubes}
+    shared = Counter(clip.name for clip in clips.values())
+    return {key: clip.name if shared[clip.name] == 1 else f"{clip.source}_{clip.name}" for key, clip in clips.items()}
+
+
+def _place(job: tuple[Path, Frame, Tube | None]) -> None:
+    path, frame, tube = job
+    if tube is not None:
+        mask = read_tube_mask(tube, frame)
+        if mask is not None:
+            write_bytes(path, encode_png(mask))
+        return
+    data = read_data(frame.image, frame.image_sha256)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # another device, or a file system without links
+        path.hardlink_to(frame.image)
+        return
+    write_bytes(path, data)
+
+
+def read_official_tree(root: Path) -> list[Tube]:
+    """The tubes of a tree in the official layout, sorted by id.
+
+    Raises:
+        UserInputError: there is no such folder.
+        DataError: it is not such a tree; the error lists every fault.
+    """
+    if not root.is_dir():
+        raise UserInputError("no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path")
+    findings: list[Finding] = []
+    tubes = [tube for video in sorted(path for path in root.iterdir() if path.is_dir()) for tube in _video_tubes(video, findings)]
+    if not tubes and not findings:
+        raise DataError("another data set", root, "no <video>/Annotations/<k>/*.png", "the official IC-VOS layout", "give the folder that holds the videos")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        findings.extend(finding for found in pool.map(_mask_findings, tubes) for finding in found)
+    if findings:
+        raise DataError("faults in the tree", root, f"{len(findings)}", "none", f"first: {findings[0]}", findings=findings)
+    return sorted(tubes, key=lambda tube: tube.id)
+
+
+def _video_tubes(video: Path, findings: list[Finding]) -> Iterator[Tube]:
+    images = sorted((video / "JPEGImages").glob("*.jpg"), key=_frame_order)
+    if not images:
+        findings.append(Finding("no-frames", str(video / "JPEGImages"), "no frames", "*.jpg", "fetch the video again"))
+        return
+    try:
+        size = image_size(images[0])
+    except DataError as error:
+        findings.append(Finding("unreadable", error.where, error.found, error.expected, error.fix))
+        return
+    for folder in sorted((video / "Annotations").glob("*")):
+        category = at_official_position(int(folder.name)) if folder.name.isdecimal() else None
+        if category is None:
+            findings.append(Finding("unknown-class", str(folder), folder.name, "a class position from 1 to 80", "rename or remove the folder"))
+            continue
+        yield _official_tube(video, folder, category, images, size, findings)
+
+
+def _official_tube(video: Path, folder: Path, category: Category, images: list[Path], size: tuple[int, int], findings: list[Finding]) -> Tube:
+    masks = {path.stem: path for path in folder.glob("*.png")}
+    frames = tuple(Frame(image.stem, image, masks.get(image.stem)) for image in images)
+    strangers = sorted(set(masks) - {frame.id for frame in frames})
+    findings.extend(Finding("mask-without-frame", str(masks[stem]), "no frame", f"{video.name}/JPEGImages/{stem}.jpg", "fetch the video again") for stem in strangers)
+    if not any(frame.mask for frame in frames):
+        findings.append(Finding("frames-without-masks", str(folder), "no mask", "*.png, one a frame", "fetch the video again"))
+    return Tube(Clip(IMPORTED, video.name, size, frames, "binary"), category, (1,))
+
+
+def _mask_findings(tube: Tube) -> list[Finding]:
+    findings = []
+    for frame in tube.clip.frames:
+        if frame.mask is None:
+            continue
+        try:
+            ids = read_ids(frame.mask)
+        except DataError as error:
+            findings.append(Finding("unreadable", str(frame.mask), error.found, error.expected, error.fix))
+            continue
+        if ids.shape != tube.clip.size:
+            findings.append(Finding("size", str(frame.mask), f"{ids.shape}", f"{tube.clip.size}, as the frames", "fetch the video again"))
+        if not set(np.unique(ids).tolist()) <= {0, 1, 255}:
+            findings.append(Finding("values", str(frame.mask), f"{np.unique(ids).tolist()[:6]}", "0 and 1, or 0 and 255", "store one binary mask a class"))
+    return findings
+
+
+def _frame_order(path: Path) -> tuple[int, str]:
+    return (int(path.stem) if path.stem.isdecimal() else -1, path.stem)

@@ -1,0 +1,140 @@
+"""COCO instance annotations (2014 or 2017) as a pool of supports: for each class, the images that can say what is meant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from curation.sources.catalogue import check_root
+from icvos.categories import BY_ID
+from icvos.errors import DataError, Finding, UserInputError
+from icvos.files import read_json
+from icvos.masks import rle_area, union_of_segmentations
+from icvos.types import RLE, Category, Size
+
+SPLITS = ("val2017", "val2014")  # the paper takes supports from COCO val
+MIN_AREA = 32 * 32  # pixels of the union: below it COCO itself calls an object small
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image that can be a support of one class: the union of the class's instances in it, crowds left out."""
+
+    image_id: int
+    file: str  # below the root: val2017/000000000139.jpg
+    annotations: tuple[int, ...]
+    mask: RLE
+
+
+class Coco:
+    """The annotations of one split of a COCO tree.
+
+    Args:
+        root: the folder with `annotations/` and the images' folder.
+        split: ``val2017`` or ``val2014`` or another; by default the first of these that is there.
+        min_area: the smallest union of a class's instances, in pixels, that may stand as a support.
+    """
+
+    name = "coco"
+
+    def __init__(self, root: Path, split: str | None = None, min_area: int = MIN_AREA) -> None:
+        check_root(self.name, root)
+        self.root = root
+        self.split = split or self._default_split()
+        self.min_area = min_area
+        self.path = root / "annotations" / f"instances_{self.split}.json"
+        if not self.path.is_file():
+            there = sorted(path.stem.removeprefix("instances_") for path in root.glob("annotations/instances_*.json"))
+            raise UserInputError("no such split of COCO", self.split, ", ".join(there), self.path, "give --support-split one that is there")
+
+    @cached_property
+    def _by_class(self) -> dict[int, dict[int, list[dict[str, Any]]]]:
+        grouped: dict[int, dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+        for annotation in self._data["annotations"]:
+            if not annotation.get("iscrowd", 0):
+                grouped[annotation["category_id"]][annotation["image_id"]].append(annotation)
+        return grouped
+
+    @cached_property
+    def _images(self) -> dict[int, dict[str, Any]]:
+        return {image["id"]: image for image in self._data["images"]}
+
+    @cached_property
+    def _data(self) -> dict[str, Any]:
+        data = read_json(self.path)
+        missing = {"images", "annotations", "categories"} - set(data if isinstance(data, dict) else ())
+        if missing:
+            raise DataError("not COCO instances", self.path, f"no {', '.join(sorted(missing))}", "images, annotations, categories", "fetch it again")
+        strangers = {entry["id"]: entry["name"] for entry in data["categories"] if entry["id"] not in BY_ID or BY_ID[entry["id"]].name != entry["name"]}
+        if strangers:
+            raise DataError("other classes than COCO's 80", self.path, f"{strangers}", fix="give the official instances file")
+        return data
+
+    def candidates(self, category: Category) -> tuple[list[Candidate], list[tuple[int, str]]]:
+        """The usable supports of a class, sorted by image id, and the images refused with the reason for each.
+
+        Raises:
+            DataError: an annotation is malformed or names an image that the file does not list.
+        """
+        usable: list[Candidate] = []
+        refused: list[tuple[int, str]] = []
+        for image_id, annotations in sorted(self._by_class.get(category.id, {}).items()):
+            candidate = self._candidate(image_id, annotations)
+            area = rle_area(candidate.mask)
+            if area < self.min_area:
+                refused.append((image_id, f"area {area} px below {self.min_area}"))
+            elif not (self.root / candidate.file).is_file():
+                refused.append((image_id, f"image missing: {candidate.file}"))
+            else:
+                usable.append(candidate)
+        return usable, refused
+
+    def mask_of(self, image_id: int, annotation_ids: Sequence[int]) -> RLE | None:
+        """The union of these annotations of an image, or None where one of them is not there."""
+        wanted = set(annotation_ids)
+        found = [entry for entry in self._data["annotations"] if entry["image_id"] == image_id and entry["id"] in wanted]
+        if image_id not in self._images or {entry["id"] for entry in found} != wanted:
+            return None
+        return self._union(image_id, found)
+
+    def verify(self) -> list[Finding]:
+        """Every fault of the split: images that are listed and not there, annotations of unlisted images or classes."""
+        folder = self.root / self.split
+        findings = [
+            Finding("missing-image", str(folder / image["file_name"]), "no file", "the image", "fetch the images again")
+            for image in self._data["images"]
+            if not (folder / image["file_name"]).is_file()
+        ]
+        for entry in self._data["annotations"]:
+            where = f"{self.path}, annotation {entry.get('id')}"
+            if entry.get("image_id") not in self._images:
+                findings.append(Finding("unlisted-image", where, f"image {entry.get('image_id')}", "an image of the file", "fetch the annotations again"))
+            if entry.get("category_id") not in BY_ID:
+                findings.append(Finding("unknown-class", where, f"class {entry.get('category_id')}", "a COCO class id", "fetch the annotations again"))
+        return findings
+
+    def _candidate(self, image_id: int, annotations: list[dict[str, Any]]) -> Candidate:
+        mask = self._union(image_id, annotations)
+        file = f"{self.split}/{self._images[image_id]['file_name']}"
+        return Candidate(image_id, file, tuple(sorted(entry["id"] for entry in annotations)), mask)
+
+    def _union(self, image_id: int, annotations: list[dict[str, Any]]) -> RLE:
+        if image_id not in self._images:
+            raise DataError("an annotation of an unlisted image", f"{self.path}, image {image_id}", fix="fetch the annotations again")
+        image = self._images[image_id]
+        size: Size = (image["height"], image["width"])
+        try:
+            return union_of_segmentations([entry["segmentation"] for entry in annotations], size)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError("a malformed segmentation", f"{self.path}, image {image_id}", found=str(error), fix="fetch the annotations again") from error
+
+    def _default_split(self) -> str:
+        there = [split for split in SPLITS if (self.root / "annotations" / f"instances_{split}.json").is_file()]
+        if not there:
+            found = sorted(path.name for path in self.root.glob("annotations/instances_*.json"))
+            raise DataError("no COCO val annotations", self.root / "annotations", ", ".join(found), "instances_val2017.json", "fetch it, or give --support-split")
+        return there[0]

@@ -1,0 +1,154 @@
+"""DAVIS 2016 and 2017 (480p or full resolution) as clips and instances.
+
+DAVIS 2017 masks are palette PNGs: the value is the object's id, 255 is void and belongs to no object. DAVIS 2016 masks
+are grey PNGs, 0 and 255, one object that is the union of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from curation.labels import Labels, davis_labels, read_semantics
+from curation.sources.catalogue import check_root
+from icvos.errors import DataError, Finding
+from icvos.masks import image_size, read_ids
+from icvos.types import Clip, Encoding, Frame, Instance
+
+VOID = 255
+
+
+class _Davis:
+    """One reading of a DAVIS tree: the sequences of `year`'s lists with that year's masks."""
+
+    name: ClassVar[str]
+    year: ClassVar[str]
+    annotation_folders: ClassVar[tuple[str, ...]]
+
+    def __init__(self, root: Path) -> None:
+        check_root("davis", root)
+        self.root = root
+        self.images = self._resolution(root / "JPEGImages")
+        self.annotations = self._annotation_folder()
+        self.labels: Labels = davis_labels()
+        if (root / "davis_semantics.json").is_file():
+            self.labels = self.labels | read_semantics(root / "davis_semantics.json")
+
+    def verify(self) -> list[Finding]:
+        """Every fault of the tree: sequences without a folder, frames without masks and the reverse, sizes, unknown ids."""
+        return [finding for name in self.sequences() for finding in self._verify_clip(name)]
+
+    def clips(self) -> Iterator[Clip]:
+        """The clips of the lists that this year has, sorted by name.
+
+        Raises:
+            DataError: frames and masks do not match, or a file cannot be read.
+        """
+        for name in self.sequences():
+            if findings := self._unmatched(name):
+                raise DataError("frames and masks do not match", self.images / name, findings[0], fix="run `icvos verify --davis DIR` for all faults", findings=findings)
+            yield self._clip(name)
+
+    def instances(self, clip: Clip) -> tuple[Instance, ...]:
+        """The objects of the clip's first frame and of the label list, sorted by id."""
+        named = self.labels.get(clip.name, {})
+        if clip.encoding == "binary":  # one object that is the union: it has a name only if all parts share it
+            words = set(named.values())
+            return (Instance(1, words.pop() if len(words) == 1 else None),)
+        present = {int(value) for value in np.unique(read_ids(_mask(clip.frames[0])))} - {0, VOID}
+        return tuple(Instance(number, named.get(number)) for number in sorted(present | set(named)))
+
+    def sequences(self) -> list[str]:
+        """The names in the year's lists (train and val), or every folder where there is no list; sorted."""
+        lists = sorted(self.root.glob(f"ImageSets/{self.year}/*.txt"))
+        if not lists:
+            return sorted(folder.name for folder in self.annotations.iterdir() if folder.is_dir())
+        named = {line.split()[0] for path in lists for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+        # The lists of 2016 come as names or as pairs of paths, /JPEGImages/480p/<clip>/00000.jpg.
+        return sorted({Path(entry).parent.name if "/" in entry else entry for entry in named})
+
+    def _clip(self, name: str) -> Clip:
+        frames = tuple(Frame(image.stem, image, self.annotations / name / f"{image.stem}.png") for image in self._frames(name))
+        return Clip(self.name, name, image_size(frames[0].image), frames, _encoding(_mask(frames[0])))
+
+    def _frames(self, name: str) -> list[Path]:
+        return sorted((self.images / name).glob("*.jpg"))
+
+    def _unmatched(self, name: str) -> list[Finding]:
+        images = {path.stem for path in self._frames(name)}
+        masks = {path.stem for path in (self.annotations / name).glob("*.png")}
+        if not images:
+            return [Finding("no-frames", str(self.images / name), "no frames", "*.jpg", "fetch the sequence, or take it off the list")]
+        without_mask = [
+            Finding("frame-without-mask", str(self.images / name / f"{stem}.jpg"), "no mask", f"{self.annotations / name / stem}.png", "fetch the sequence again")
+            for stem in sorted(images - masks)
+        ]
+        without_frame = [
+            Finding("mask-without-frame", str(self.annotations / name / f"{stem}.png"), "no frame", f"{self.images / name / stem}.jpg", "fetch the sequence again")
+            for stem in sorted(masks - images)
+        ]
+        return without_mask + without_frame
+
+    def _verify_clip(self, name: str) -> list[Finding]:
+        findings = self._unmatched(name)
+        if any(finding.code == "no-frames" for finding in findings):
+            return findings
+        size = None
+        for image in self._frames(name):
+            mask = self.annotations / name / f"{image.stem}.png"
+            try:
+                size = size or image_size(image)
+                if (found := image_size(image)) != size:
+                    findings.append(Finding("size", str(image), f"{found}", f"{size}, as the first frame", "fetch the sequence again"))
+                if mask.is_file() and (ids := read_ids(mask)).shape != size:
+                    findings.append(Finding("size", str(mask), f"{ids.shape}", f"{size}, as the frames", "fetch the sequence again"))
+            except DataError as error:
+                findings.append(Finding("unreadable", error.where, error.found or error.what, error.expected or "a whole file", error.fix))
+        return findings
+
+    def _annotation_folder(self) -> Path:
+        for folder in self.annotation_folders:
+            if (self.root / folder).is_dir():
+                return self._resolution(self.root / folder)
+        raise DataError("no masks", self.root, expected=" or ".join(self.annotation_folders), fix="fetch the annotations of DAVIS")
+
+    def _resolution(self, folder: Path) -> Path:
+        for resolution in ("480p", "Full-Resolution", "1080p"):
+            if (folder / resolution).is_dir():
+                return folder / resolution
+        raise DataError("no frames", folder, expected="480p or Full-Resolution inside", fix="fetch DAVIS again")
+
+
+class Davis2017(_Davis):
+    """The 2017 reading: palette masks with one id an object."""
+
+    name = "davis"
+    year = "2017"
+    annotation_folders = ("Annotations",)
+
+
+class Davis2016(_Davis):
+    """The 2016 reading: one mask a frame, the union of all objects."""
+
+    name = "davis2016"
+    year = "2016"
+    annotation_folders = ("Annotations_2016", "Annotations")
+
+
+def _mask(frame: Frame) -> Path:
+    if frame.mask is None:
+        raise DataError("frame without a mask", frame.image, fix="fetch DAVIS again")
+    return frame.mask
+
+
+def _encoding(mask: Path) -> Encoding:
+    # Only a mask of DAVIS 2016 has 255 and nothing else; in a palette mask 255 stands beside ids.
+    return "binary" if set(np.unique(read_ids(mask))) <= {0, VOID} and _is_grey(mask) else "ids"
+
+
+def _is_grey(mask: Path) -> bool:
+    with mask.open("rb") as stream:
+        return stream.read(26)[25:26] == b"\0"  # the colour type in the header: 0 grey, 3 palette

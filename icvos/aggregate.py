@@ -1,0 +1,161 @@
+"""From frame scores to a result: frames, then draws, then tubes; intervals over clips; groups; the files on disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icvos import __version__
+from icvos.benchmark import Benchmark
+from icvos.files import to_json, write_text
+from icvos.metrics import decay, recall
+from icvos.protocol import ScoringProtocol
+from icvos.results import Coverage, Result, Scores, TubeScores
+from icvos.scoring import FrameScores, Leniency, TubeTable, score_frames
+from icvos.stats import cluster_interval, spread
+from icvos.store import PredictionStore
+from icvos.types import MethodCard
+
+RESULTS = "results"
+LENGTHS = ((100, "up to 100 frames"), (500, "101 to 500 frames"))
+LONGEST = "over 500 frames"
+
+
+def summarise_frames(frames: FrameScores) -> Scores:
+    """The scores of one episode from its frames, of which there is at least one."""
+    j, f = float(np.mean(frames.J)), float(np.mean(frames.F))
+    return Scores(j, f, (j + f) / 2, recall(frames.J), recall(frames.F), decay(frames.J), decay(frames.F), frames.J[0], frames.F[0])
+
+
+def mean_scores(rows: Iterable[Scores]) -> Scores:
+    """Field by field, the mean of at least one row."""
+    return Scores(*(float(np.mean(column)) for column in zip(*map(astuple, rows), strict=True)))
+
+
+def summarise(
+    tables: Sequence[TubeTable],
+    benchmark: Benchmark,
+    *,
+    protocol: ScoringProtocol,
+    card: Mapping[str, Any],
+    leniency: Leniency = Leniency(),
+) -> Result:
+    """The result of frame scores: mean over frames, then over a tube's draws, then over tubes."""
+    tubes = tuple(_tube_scores(table, benchmark) for table in tables if table.expected)
+    unscored = len(tables) - len(tubes)
+    return Result(
+        method=dict(card),
+        benchmark={"name": benchmark.manifest.name, "version": benchmark.manifest.version, "digest": benchmark.digest},
+        protocol=protocol.id,
+        environment={"icvos": __version__, "numpy": version("numpy"), "scipy": version("scipy")},
+        coverage=Coverage(sum(table.expected for table in tables), sum(table.present for table in tables)),
+        overall=mean_scores(tube.mean for tube in tubes),
+        intervals={name: _interval(tubes, pick) for name, pick in _RANKED.items()},
+        support_spread=spread([[scores.JF for scores in tube.draws.values()] for tube in tubes]),
+        groups=_groups(tubes),
+        tubes=tubes,
+        notes=leniency.notes + ((f"{unscored} tubes without an annotated frame left out",) if unscored else ()),
+    )
+
+
+def score(
+    store: PredictionStore,
+    benchmark: Benchmark,
+    *,
+    protocol: ScoringProtocol,
+    leniency: Leniency = Leniency(),
+    workers: int | None = None,
+    card: Mapping[str, Any] | None = None,
+    on_event: Callable[[TubeTable], None] = lambda table: None,
+) -> tuple[Result, list[TubeTable]]:
+    """Score a run (or a folder of masks) on a release: the result, and the frame scores behind it.
+
+    `card` describes the method where the store does not (by default: the folder's name). The same inputs give the same
+    result, to the byte, for any number of `workers`.
+
+    Raises:
+        SubmissionError: the predictions have faults; all are listed.
+        DataError: the truth on disk is not the release's.
+    """
+    tables = score_frames(store, benchmark, protocol=protocol, leniency=leniency, workers=workers, on_event=on_event)
+    known = card or store.about.get("card") or method_card(store.root.resolve().name)
+    return summarise(tables, benchmark, protocol=protocol, card=known, leniency=leniency), tables
+
+
+def method_card(name: str) -> dict[str, Any]:
+    """The least that must be said of a method whose masks alone were handed in."""
+    return asdict(MethodCard(name, summary="masks handed in"))
+
+
+def save(result: Result, tables: Iterable[TubeTable], store: PredictionStore, folder: Path) -> Path:
+    """Write the result, its frame scores and the run's timing into `folder`; returns the result's path.
+
+    The result is written last: where it is, the others are.
+    """
+    timings = list(store.timings())
+    if timings:
+        totals = {
+            "frames": sum(timing.frames for timing in timings),
+            "seconds": sum(timing.seconds for timing in timings),
+            "peak_rss_bytes": max(timing.peak_rss_bytes for timing in timings),
+        }
+        write_text(folder / f"{result.protocol}.timing.json", to_json(totals))
+    write_text(folder / f"{result.protocol}.frames.csv", frames_csv(tables))
+    path = folder / f"{result.protocol}.json"
+    result.save(path)
+    return path
+
+
+def frames_csv(tables: Iterable[TubeTable]) -> str:
+    """Every frame's J and F as one table: episode, frame, J, F; floats that read back exactly."""
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["episode", "frame", "J", "F"])
+    for table in tables:
+        for draw in table.draws:
+            rows.writerows(zip([draw.episode] * len(draw.frames), draw.frames, map(repr, draw.J), map(repr, draw.F), strict=True))
+    return text.getvalue()
+
+
+_RANKED: dict[str, Callable[[Scores], float]] = {"J&F": lambda s: s.JF, "J": lambda s: s.J, "F": lambda s: s.F}
+
+
+def _tube_scores(table: TubeTable, benchmark: Benchmark) -> TubeScores:
+    tube = benchmark.tubes[table.tube]
+    draws = {draw.episode.rpartition("#")[2]: summarise_frames(draw) for draw in table.draws}
+    frames = len(table.draws[0].frames)
+    return TubeScores(tube.id, tube.clip.source, tube.clip.name, tube.category.name, frames, mean_scores(draws.values()), draws)
+
+
+def _interval(tubes: Sequence[TubeScores], pick: Callable[[Scores], float]) -> tuple[float, float] | None:
+    by_clip: dict[str, list[float]] = {}
+    for tube in tubes:
+        by_clip.setdefault(f"{tube.source}/{tube.clip}", []).append(pick(tube.mean))
+    return cluster_interval(by_clip)
+
+
+def _groups(tubes: Sequence[TubeScores]) -> dict[str, dict[str, Scores]]:
+    return {
+        "class": _grouped((tube.category, tube.mean) for tube in tubes),
+        "source": _grouped((tube.source, tube.mean) for tube in tubes),
+        "length": _grouped((_length(tube.frames), tube.mean) for tube in tubes),
+        "support": _grouped((draw, scores) for tube in tubes for draw, scores in tube.draws.items()),
+    }
+
+
+def _grouped(pairs: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:
+    groups: dict[str, list[Scores]] = {}
+    for name, scores in pairs:
+        groups.setdefault(name, []).append(scores)
+    return {name: mean_scores(groups[name]) for name in sorted(groups)}
+
+
+def _length(frames: int) -> str:
+    return next((name for most, name in LENGTHS if frames <= most), LONGEST)

@@ -1,0 +1,96 @@
+"""The command line: one file a command. Commands import what they need when they are called, so that help is instant."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from icvos import __version__
+from icvos.errors import IcvosError, did_you_mean
+
+# In the order of the way through.
+COMMANDS = {
+    "demo": "demo",
+    "build": "build",
+    "import": "import_tree",
+    "verify": "verify",
+    "methods": "methods",
+    "run": "run",
+    "score": "score",
+    "leaderboard": "leaderboard",
+    "doctor": "doctor",
+}
+INTERRUPTED = 130
+
+
+class _Commands(click.Group):
+    """Finds each command in its own module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"icvos.cli.{COMMANDS[cmd_name]}").command
+        return command if isinstance(command, click.Command) else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            raise click.UsageError(f"unknown command {args[0]!r}; {did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="icvos")
+def group() -> None:
+    """In-context video object segmentation: build the benchmark, run methods, score them, rank them.
+
+    \b
+    icvos demo                                          the whole way on the embedded sample, no download
+    icvos build --sources davis --data /data            freeze a release from data on disk
+    icvos run --method support-shape                    predict every episode, resumable
+    icvos score runs/support-shape                      J, F and J&F
+    icvos leaderboard --format markdown                 rank what was scored
+
+    Exit codes: 2 your input, 3 data on disk, 4 a submission, 5 a method, 130 interrupted (run again to go on).
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(words))
+
+
+def _run(words: list[str]) -> int:
+    try:
+        result: Any = group.main(args=words, prog_name="icvos", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except IcvosError as error:
+        _report(error, as_json="--json" in words)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what is done is kept, run the same command again to go on", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _report(error: IcvosError, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(error.as_dict(), indent=1, ensure_ascii=False))
+    for finding in () if as_json else error.findings:
+        click.echo(f"  {finding}", err=True)
+    click.echo(f"icvos: {error}", err=True)

@@ -1,0 +1,95 @@
+"""Options that several commands share, and how they become paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from icvos.benchmark import Benchmark
+    from icvos.settings import Settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+FOLDER = click.Path(path_type=Path)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
+
+
+def roots(command: Command) -> Command:
+    """--data, --davis, --coco and --root: where the sources lie."""
+    for option in (
+        click.option("--root", "named", multiple=True, metavar="NAME=DIR", help="The folder of any other source."),
+        click.option("--coco", type=FOLDER, help="The folder of COCO (annotations/ and val2017/ inside)."),
+        click.option("--davis", type=FOLDER, help="The folder of DAVIS (JPEGImages/ and Annotations/ inside)."),
+        click.option("--data", type=FOLDER, help="A folder with DAVIS/, MOSE/, LVOS/, COCO/ inside.  [default: $ICVOS_DATA]"),
+    ):
+        command = option(command)
+    return command
+
+
+def settings() -> Settings:
+    """What `icvos.toml` in the current folder says."""
+    from icvos.settings import load_settings
+
+    return load_settings(Path())
+
+
+def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]) -> dict[str, Path]:
+    """Where these sources lie by the options alone: one a source goes before --data.
+
+    Raises:
+        UserInputError: an entry of --root is not NAME=DIR, or there is no such data folder.
+    """
+    from curation.sources.catalogue import folder_of
+    from icvos.errors import UserInputError
+    from icvos.settings import roots_below
+
+    chosen = roots_below(data, {name: folder_of(name) for name in names}) if data else {}
+    chosen |= {name: root for name, root in (("davis", davis), ("davis2016", davis), ("coco", coco)) if root}
+    for entry in named:
+        name, equals, root = entry.partition("=")
+        if not (name and equals and root):
+            raise UserInputError("not a root", entry, expected="NAME=DIR", fix="write --root davis=/data/DAVIS")
+        chosen[name] = Path(root)
+    return chosen
+
+
+def known_roots(names: Iterable[str]) -> dict[str, Path]:
+    """Where these sources lie by the environment and `icvos.toml`.
+
+    Raises:
+        UserInputError: a data folder was named and is not there.
+    """
+    from curation.sources.catalogue import folder_of
+
+    return settings().known_roots({name: folder_of(name) for name in names})
+
+
+def open_benchmark(
+    path: Path | None, data: Path | None = None, davis: Path | None = None, coco: Path | None = None, named: Sequence[str] = ()
+) -> Benchmark:
+    """The release that a command is about. Its sources lie where options say, else where they were when it was built,
+    else where environment and settings say.
+
+    Raises:
+        UserInputError: there is no release.
+        DataError: it is corrupt.
+    """
+    from icvos.benchmark import Benchmark
+
+    opened = Benchmark.open(path or settings().benchmark)
+    names = list(opened.manifest.sources)
+    remembered = {name: root for name, root in opened.roots.items() if root.is_dir()}
+    return Benchmark.open(opened.path, known_roots(names) | remembered | chosen_roots(names, data, davis, coco, named))
+
+
+def shard(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int]:
+    """``i/n`` as two numbers, 1 <= i <= n."""
+    part, slash, parts = (value or "1/1").partition("/")
+    if not (slash and part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise click.BadParameter(f"found {value}, expected i/n with 1 <= i <= n, as in 1/4")
+    return int(part), int(parts)

@@ -1,0 +1,114 @@
+"""`icvos run`: predict every episode of a release with one method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from icvos.cli import options
+
+if TYPE_CHECKING:
+    from icvos.benchmark import Benchmark
+
+
+@click.command("run")
+@click.option("--method", required=True, metavar="NAME | FILE.py:CLASS", help="The method (`icvos methods` lists them).")
+@options.benchmark
+@options.roots
+@click.option("--out", type=options.FOLDER, help="The folder of runs; this one goes below it, under the method's name.  [default: runs]")
+@click.option("--shard", callback=options.shard, metavar="i/n", help="Do only this part; all parts may write into one --out.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many episodes.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores for methods without an accelerator, else 1]")
+@click.option("--dry-run", is_flag=True, help="Say what it would take; predict nothing.")
+@options.as_json
+def command(
+    method: str,
+    benchmark: Path | None,
+    data: Path | None,
+    davis: Path | None,
+    coco: Path | None,
+    named: tuple[str, ...],
+    out: Path | None,
+    shard: tuple[int, int],
+    limit: int | None,
+    workers: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run METHOD on a release. Whatever is there already is kept: after any interruption, run the same command again.
+
+    \b
+    icvos run --method support-shape
+    icvos run --method my_method.py:MyMethod --limit 5
+    icvos run --method support-shape --shard 2/8
+    """
+    import json
+
+    from icvos.cli.progress import bar
+    from icvos.parallel import core_count
+    from icvos.registry import load_method
+    from icvos.runner import open_store, planned, run
+
+    loaded = load_method(method)
+    release = options.open_benchmark(benchmark, data, davis, coco, named)
+    root = (out or options.settings().runs) / _folder_name(loaded.card.name)
+    if dry_run:
+        plan = _plan(release, root, [name for ids in planned(release, _existing(root), shard=shard, limit=limit) for name in ids])
+        click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan))
+        return
+    store = open_store(release, loaded, root)
+    groups = planned(release, store, shard=shard, limit=limit)
+    plan = _plan(release, root, [name for ids in groups for name in ids])
+    with bar(loaded.card.name, plan["masks"], "masks") as advance:
+        report = run(
+            method,
+            release,
+            store,
+            shard=shard,
+            limit=limit,
+            workers=workers or (core_count() if loaded.card.parallel else 1),
+            on_event=lambda event: advance(event.masks),
+        )
+    done = {"run": str(root), "episodes": report.episodes_done, "kept": report.episodes_kept, "masks": report.masks, "seconds": round(report.seconds, 3)}
+    rate = f", {report.masks / report.seconds:.0f} masks/s" if report.masks else ""
+    click.echo(json.dumps(done, indent=1) if as_json else f"{root}: {report.episodes_done} episodes predicted, {report.episodes_kept} there before{rate}")
+
+
+def _folder_name(name: str) -> str:
+    from icvos.errors import PluginError
+
+    if not name or name.startswith(".") or any(c in "/\\" or not c.isprintable() for c in name):
+        raise PluginError("the method's name cannot be a folder", repr(name), expected="letters, digits, - and _", fix="mend its card")
+    return name
+
+
+def _existing(root: Path) -> Any:
+    from icvos.store import RUN, PredictionStore
+
+    return PredictionStore.open(root) if (root / RUN).exists() else None
+
+
+def _plan(release: Benchmark, root: Path, episode_ids: list[str]) -> dict[str, Any]:
+    from icvos.benchmark import tube_id
+
+    tubes = [release.tubes[tube_id(name)] for name in episode_ids]
+    clips = {tube.clip.key: tube.clip for tube in tubes}
+    return {
+        "run": str(root),
+        "release": release.label,
+        "episodes": len(episode_ids),
+        "clips": len(clips),
+        "frames": sum(len(clip.frames) for clip in clips.values()),
+        "masks": sum(len(tube.clip.frames) for tube in tubes),
+        # A packed mask is rarely larger than its outline: 1.5 kB at 480p, more as the side grows.
+        "about_bytes": sum(len(tube.clip.frames) * (500 + 2 * sum(tube.clip.size)) for tube in tubes) // 2,
+    }
+
+
+def _plan_text(plan: dict[str, Any]) -> str:
+    return (
+        f"{plan['episodes']} episodes of {plan['release']} would be predicted: {plan['masks']} masks over {plan['frames']} frames "
+        f"of {plan['clips']} clips, about {plan['about_bytes'] / 1e6:.1f} MB in {plan['run']}; nothing written"
+    )

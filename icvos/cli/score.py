@@ -1,0 +1,113 @@
+"""`icvos score`: J, F and J&F of runs, or of anybody's folder of masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from icvos.cli import options
+
+if TYPE_CHECKING:
+    from icvos.benchmark import Benchmark
+    from icvos.results import Result
+    from icvos.scoring import TubeTable
+    from icvos.store import PredictionStore
+
+
+@click.command("score")
+@click.argument("paths", type=options.FOLDER, nargs=-1)
+@options.benchmark
+@options.roots
+@click.option("--protocol", default="native@1", show_default=True, help="native@1, or paper-512@1.")
+@click.option("--out", type=options.FOLDER, help="Where the results go.  [default: results/ in the run; runs/NAME/results for a folder of masks]")
+@click.option("--method-name", help="What to call the method of a folder of masks.  [default: the folder's name]")
+@click.option("--allow-missing", is_flag=True, help="Count masks that are not there as 0 instead of refusing.")
+@click.option("--resize", is_flag=True, help="Resample masks of another size instead of refusing.")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores]")
+@options.as_json
+def command(
+    paths: tuple[Path, ...],
+    benchmark: Path | None,
+    data: Path | None,
+    davis: Path | None,
+    coco: Path | None,
+    named: tuple[str, ...],
+    protocol: str,
+    out: Path | None,
+    method_name: str | None,
+    allow_missing: bool,
+    resize: bool,
+    workers: int | None,
+    as_json: bool,
+) -> None:
+    """Score PATHS: runs, folders of runs, or a folder of masks <source>/<clip>/<class>#s0/<frame>.png.
+
+    \b
+    icvos score runs/support-shape
+    icvos score runs --protocol paper-512@1
+    icvos score my-masks --method-name my-method
+    """
+    import json
+
+    from icvos.aggregate import RESULTS, method_card, save
+    from icvos.aggregate import score as score_run
+    from icvos.protocol import protocol_named
+    from icvos.scoring import Leniency
+    from icvos.store import PredictionStore
+
+    chosen, leniency = protocol_named(protocol), Leniency(allow_missing, resize)
+    runs = options.settings().runs
+    stores = [PredictionStore.open(root) for path in paths or (runs,) for root in _runs_below(path)]
+    if out and len(stores) > 1:
+        raise click.UsageError(f"--out is for one run, found {len(stores)}")
+    results = []
+    for store in stores:
+        release = _release_of(store, benchmark, data, davis, coco, named)
+        name = method_name or store.root.resolve().name
+        with _bar(release, name) as on_table:
+            card = None if store.key else method_card(name)
+            result, tables = score_run(store, release, protocol=chosen, leniency=leniency, workers=workers, card=card, on_event=on_table)
+        path = save(result, tables, store, out or (store.root if store.key else runs / name) / RESULTS)
+        results.append({"path": str(path), "signature": result.signature, **result.overall.as_dict()})
+        if not as_json:
+            click.echo(_line(result, path))
+    if as_json:
+        click.echo(json.dumps(results, indent=1, ensure_ascii=False))
+
+
+def _runs_below(path: Path) -> list[Path]:
+    """The path itself where it is a run or a folder of masks; the runs in it where it is a folder of runs."""
+    from icvos.store import RUN
+
+    inside = sorted(found.parent for found in path.glob(f"*/{RUN}"))
+    return inside if inside and not (path / RUN).exists() else [path]
+
+
+def _release_of(store: PredictionStore, benchmark: Path | None, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> Benchmark:
+    from icvos.errors import UserInputError
+
+    remembered = store.about.get("benchmark")
+    path = benchmark or (Path(remembered) if remembered and Path(remembered).is_dir() else None)
+    release = options.open_benchmark(path, data, davis, coco, named)
+    if store.key and store.key.digest != release.digest:
+        found = f"{store.key.release}#{store.key.digest[:12]}"
+        raise UserInputError("the run was made on another release", store.root, found, release.label, "give its own with --benchmark DIR")
+    return release
+
+
+@contextmanager
+def _bar(release: Benchmark, name: str) -> Iterator[Callable[[TubeTable], None]]:
+    from icvos.cli.progress import bar
+
+    with bar(f"scoring {name}", len(release.records), "episodes") as advance:
+        yield lambda table: advance(len(table.draws))
+
+
+def _line(result: Result, path: Path) -> str:
+    scores = result.overall
+    partial = "" if result.coverage.part == 1 else f", {100 * result.coverage.part:.1f} % of the masks there"
+    return f"J&F {100 * scores.JF:.2f}  J {100 * scores.J:.2f}  F {100 * scores.F:.2f}  {result.signature}{partial}\n  {path}"

@@ -1,0 +1,63 @@
+"""`icvos verify`: does the data on this disk still match a release, and is a source's tree whole?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from icvos.cli import options
+
+if TYPE_CHECKING:
+    from icvos.benchmark import Benchmark
+    from icvos.errors import Finding
+
+
+@click.command("verify")
+@click.argument("release", type=options.FOLDER, required=False)
+@options.roots
+@click.option("--source", help="Check a source's whole tree instead of a release: davis, davis2016, coco, or a plug-in's.")
+@options.as_json
+def command(
+    release: Path | None, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...], source: str | None, as_json: bool
+) -> None:
+    """Check RELEASE against the source trees on disk, and list every fault.
+
+    \b
+    icvos verify ic-vos
+    icvos verify ic-vos --data /other/disk
+    icvos verify --source davis --davis /data/DAVIS
+    """
+    import json
+
+    from icvos.errors import DataError
+
+    if source:
+        where, findings = source, _verify_source(source, data, davis, coco, named)
+    else:
+        benchmark = options.open_benchmark(release, data, davis, coco, named)
+        where, findings = benchmark.label, _verify_release(benchmark)
+    if findings:
+        raise DataError("faults found", where, str(len(findings)), "none", f"first: {findings[0]}", findings)
+    click.echo(json.dumps({"verified": where, "findings": []}) if as_json else f"{where}: no fault")
+
+
+def _verify_release(benchmark: Benchmark) -> list[Finding]:
+    from curation.verify import verify_supports
+    from icvos.cli.progress import file_bar
+    from icvos.verify import verify_release
+
+    with file_bar("verifying") as on_progress:
+        return verify_release(benchmark, on_progress) + verify_supports(benchmark)
+
+
+def _verify_source(source: str, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> list[Finding]:
+    from curation.sources.coco import Coco
+    from icvos.errors import UserInputError
+    from icvos.registry import load_source
+
+    roots = options.known_roots([source]) | options.chosen_roots([source], data, davis, coco, named)
+    if source not in roots:
+        raise UserInputError("where is the data?", source, fix=f"say --data DIR or --root {source}=DIR, or set ICVOS_DATA")
+    return Coco(roots["coco"]).verify() if source == "coco" else load_source(source, roots[source]).verify()

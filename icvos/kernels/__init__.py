@@ -1,0 +1,51 @@
+"""The scorer's engine: masks of one bit a pixel, counted by whichever kernel the machine has.
+
+All kernels give the same numbers to the last bit. numba is imported only when its kernel is asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.util import find_spec
+
+from icvos.errors import UserInputError, did_you_mean
+from icvos.kernels.base import Counts, Kernel, Packed, Prepared
+
+__all__ = ["KERNELS", "Counts", "Kernel", "Packed", "Prepared", "best_kernel", "kernel_named"]
+
+KERNELS = ("auto", "numba", "numpy")
+
+
+def best_kernel() -> Kernel:
+    """The fastest kernel that this machine can run."""
+    return kernel_named("auto")
+
+
+@cache
+def kernel_named(name: str) -> Kernel:
+    """The kernel ``numpy`` or ``numba``; ``auto`` is numba where it is installed and numpy otherwise.
+
+    Raises:
+        UserInputError: there is no such kernel, or numba is asked for and cannot be imported.
+    """
+    if name not in KERNELS:
+        raise UserInputError("unknown kernel", name, fix=did_you_mean(name, KERNELS))
+    if name == "numba" or (name == "auto" and _is_installed("numba")):
+        try:
+            from icvos.kernels.compiled import CompiledKernel
+
+            return CompiledKernel()
+        except ImportError as error:  # not there, or too old or too new for this numpy
+            if name == "numba":
+                fix = "pip install 'icvos[fast]', or use the numpy kernel"
+                raise UserInputError("cannot import numba", found=str(error), fix=fix) from error
+    from icvos.kernels.packed import PackedKernel
+
+    return PackedKernel()
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it has been hidden from this process
+        return False

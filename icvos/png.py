@@ -1,0 +1,254 @@
+"""Mask PNGs between bytes and arrays: one channel of at most 8 bits, values as they are stored.
+
+Pillow would do, at several times the cost: it inflates with the standard library, scales grey levels of few bits and carries
+the palette along. Every fault of the bytes is a `PngError`, and no file can make the reader allocate more than its header and
+its own length account for.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from zlib_ng import zlib_ng
+
+from icvos.types import Mask, Size
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MOST_PIXELS = 1 << 26  # 8192 x 8192
+_MOST_INFLATION = 1032  # deflate cannot do better
+_IN_ONE_GO = 1 << 16  # a stream up to this length cannot inflate to more than 64 MiB
+_COLOURS = {2: "a colour (RGB) PNG", 4: "a grey PNG with transparency", 6: "a colour (RGB) PNG with transparency"}
+_SUB, _UP, _AVERAGE, _PAETH = 1, 2, 3, 4
+# Adam7: first row, first column, row step, column step of each pass
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+
+class PngError(ValueError):
+    """Bytes that are not a whole one-channel PNG; the message says in words what they are."""
+
+
+class Scanlines(NamedTuple):
+    """What a mask PNG holds before its row filters are undone: a filter byte, then packed values, row after row."""
+
+    data: bytes
+    size: Size
+    depth: int  # bits a value: 1, 2, 4 or 8
+    interlaced: bool
+
+    @property
+    def stride(self) -> int:
+        """Bytes of a row of a PNG that is not interlaced, its filter byte included."""
+        return 1 + _row_bytes(self.size[1], self.depth)
+
+
+def decode_png(data: bytes) -> NDArray[np.uint8]:
+    """The values of a greyscale or palette PNG as stored (palette indices, grey levels not scaled), (H, W) uint8.
+
+    Raises:
+        PngError: the bytes are anything else.
+    """
+    return np.array(values_of(read_scanlines(data)))  # a copy: the values may be a view of bytes
+
+
+def encode_png(mask: Mask) -> bytes:
+    """A mask, (H, W) bool, as a 1-bit greyscale PNG; the same mask gives the same bytes.
+
+    Raises:
+        ValueError: the mask has not two dimensions or no pixel.
+    """
+    if mask.ndim != 2 or not mask.size:
+        raise ValueError(f"a mask of shape {mask.shape}: expected (height, width), both at least 1")
+    height, width = mask.shape
+    rows = np.zeros((height, 1 + _row_bytes(width, 1)), np.uint8)  # filter 0: on packed masks every other one is larger
+    rows[:, 1:] = np.packbits(mask, axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows.tobytes(), 6)) + _chunk(b"IEND", b"")
+
+
+def read_scanlines(data: bytes) -> Scanlines:
+    """Check and inflate a PNG of one channel.
+
+    Raises:
+        PngError: the bytes are anything else.
+    """
+    chunks = _chunks(data)
+    kind, body = next(chunks)
+    if kind != b"IHDR" or len(body) != 13:
+        raise PngError("a PNG without a header")
+    size, depth, interlaced = _header(body)
+    stream = b"".join([body for kind, body in chunks if kind == b"IDAT"])
+    if interlaced:
+        expected = sum(height * (1 + _row_bytes(width, depth)) for height, width in _pass_sizes(size))
+    else:
+        expected = size[0] * (1 + _row_bytes(size[1], depth))
+    return Scanlines(_inflate(stream, expected), size, depth, interlaced)
+
+
+def values_of(scanlines: Scanlines) -> NDArray[np.uint8]:
+    """The stored values, (H, W) uint8, perhaps a read-only view of the scanlines' bytes.
+
+    Raises:
+        PngError: a row filter that PNG does not know.
+    """
+    size, depth = scanlines.size, scanlines.depth
+    if not scanlines.interlaced:
+        return _unpacked(unfiltered(scanlines.data, size[0], scanlines.stride), size[1], depth)
+    values = np.empty(size, np.uint8)
+    start = 0
+    for (top, left, down, right), (height, width) in zip(_PASSES, _pass_sizes(size), strict=True):
+        stride = 1 + _row_bytes(width, depth)
+        if height and width:
+            rows = unfiltered(scanlines.data[start : start + height * stride], height, stride)
+            values[top::down, left::right] = _unpacked(rows, width, depth)
+            start += height * stride
+    return values
+
+
+def unfiltered(data: bytes, height: int, stride: int) -> NDArray[np.uint8]:
+    """The packed values of `height` rows, (height, stride - 1) uint8, their filters undone; a view if there are none.
+
+    Raises:
+        PngError: a row filter that PNG does not know.
+    """
+    rows = np.frombuffer(data, np.uint8).reshape(height, stride)
+    filters = rows[:, 0]
+    if not filters.any():
+        return rows[:, 1:]
+    if filters.max() > _PAETH:
+        raise PngError(f"a damaged PNG (row filter {filters.max()})")
+    values = rows[:, 1:].copy()
+    ends = [*(np.flatnonzero(filters[1:] != filters[:-1]) + 1).tolist(), height]
+    for start, end in zip([0, *ends], ends, strict=False):  # runs of rows of one filter
+        _undo_run(values, start, end, int(filters[start]))
+    return values
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and body of each chunk up to the end mark, their checksums proved."""
+    if not data.startswith(_SIGNATURE):
+        if _SIGNATURE.startswith(data):
+            raise PngError("truncated file" if data else "an empty file")
+        raise PngError(f"not a PNG (starts with {data[:8]!r})")
+    position = len(_SIGNATURE)
+    while True:
+        if position + 12 > len(data):
+            raise PngError("truncated file")
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 8 + length
+        if end + 4 > len(data):
+            raise PngError("truncated file")
+        if zlib_ng.crc32(data[position + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise PngError(f"a damaged PNG (checksum of its {kind!r} part)")
+        if kind == b"IEND":
+            return
+        yield kind, data[position + 8 : end]
+        position = end + 4
+
+
+def _header(body: bytes) -> tuple[Size, int, bool]:
+    """Size, bits a value and whether it is interlaced."""
+    width, height, depth, colour, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
+    if not width or not height:
+        raise PngError(f"a PNG without pixels ({height} x {width})")
+    if width * height > _MOST_PIXELS:
+        raise PngError(f"a PNG of {height} x {width} pixels, more than the {_MOST_PIXELS} that are read")
+    if colour in _COLOURS:
+        raise PngError(_COLOURS[colour])
+    if colour not in (0, 3) or compression or filtering or interlace > 1:
+        raise PngError("a damaged PNG (its header)")
+    if depth == 16 and colour == 0:
+        raise PngError("16 bits a value")
+    if depth not in (1, 2, 4, 8):
+        raise PngError(f"a damaged PNG ({depth} bits a value)")
+    return (height, width), depth, bool(interlace)
+
+
+def _inflate(stream: bytes, expected: int) -> bytes:
+    """The inflated stream, which must be of the expected length."""
+    if len(stream) * _MOST_INFLATION < expected:  # before anything is allocated
+        raise PngError("truncated file (too few pixel data)")
+    try:
+        if len(stream) <= _IN_ONE_GO:
+            # Room to spare: with none left, the library would double the buffer to find out that the stream has ended.
+            data: bytes = zlib_ng.decompress(stream, 15, expected + 64)
+        else:
+            inflater = zlib_ng.decompressobj()
+            data = inflater.decompress(stream, expected + 1)
+            if len(data) == expected and not inflater.eof:
+                raise PngError("a damaged PNG (pixel data without an end)")
+    except zlib_ng.error as error:
+        raise PngError(f"a damaged PNG ({error})") from error
+    if len(data) != expected:
+        raise PngError(f"a damaged PNG (too {'few' if len(data) < expected else 'many'} pixel data)")
+    return data
+
+
+def _undo_run(values: NDArray[np.uint8], start: int, end: int, kind: int) -> None:
+    """Undo one filter on rows start..end, in place; a byte is a pixel or several, never less, so that its neighbour is 1 back."""
+    if kind == _SUB:
+        np.add.accumulate(values[start:end], axis=1, out=values[start:end])
+    elif kind == _UP:
+        first = max(start - 1, 0)
+        np.add.accumulate(values[first:end], axis=0, out=values[first:end])
+    elif kind in (_AVERAGE, _PAETH):
+        undo = _undo_average if kind == _AVERAGE else _undo_paeth
+        above = np.zeros_like(values[0])
+        for row in range(start, end):
+            undo(values[row], values[row - 1] if row else above)
+
+
+def _undo_average(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
+    left, done = 0, []
+    for value, up in zip(row.tolist(), above.tolist(), strict=True):
+        left = (value + (left + up) // 2) & 255
+        done.append(left)
+    row[:] = done
+
+
+def _undo_paeth(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
+    """Where the row above does not change, the predictor is the left neighbour: a running sum between the changes."""
+    starts = [0, *(np.flatnonzero(above[1:] != above[:-1]) + 1).tolist()]
+    left = corner = 0
+    for start, end in zip(starts, [*starts[1:], len(row)], strict=True):
+        up = int(above[start])
+        row[start] = (int(row[start]) + _paeth(left, up, corner)) & 255
+        if end > start + 1:
+            np.add.accumulate(row[start:end], out=row[start:end])
+        left, corner = int(row[end - 1]), up
+
+
+def _paeth(left: int, up: int, corner: int) -> int:
+    to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
+    if to_left <= to_up and to_left <= to_corner:
+        return left
+    return up if to_up <= to_corner else corner
+
+
+def _unpacked(rows: NDArray[np.uint8], width: int, depth: int) -> NDArray[np.uint8]:
+    """One value a pixel, (H, W), out of rows of packed ones."""
+    if depth == 8:
+        return rows
+    if depth == 1:
+        return np.unpackbits(rows, axis=1, count=width)
+    shifts = np.arange(8 - depth, -1, -depth, dtype=np.uint8)
+    values = rows[:, :, None] >> shifts & np.uint8((1 << depth) - 1)
+    return values.reshape(len(rows), -1)[:, :width]
+
+
+def _row_bytes(width: int, depth: int) -> int:
+    return (width * depth + 7) // 8
+
+
+def _pass_sizes(size: Size) -> list[Size]:
+    """The size of each Adam7 pass; a pass without columns has no rows either."""
+    sizes = [((size[0] - top + down - 1) // down, (size[1] - left + right - 1) // right) for top, left, down, right in _PASSES]
+    return [(height, width) if height > 0 and width > 0 else (0, 0) for height, width in sizes]
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -1,0 +1,112 @@
+"""Methods and sources by name, through entry points: the built-in ones come in by the same door as anybody's."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any, cast
+
+from icvos.errors import PluginError, UserInputError, did_you_mean
+from icvos.files import sha256_file
+from icvos.types import MethodCard, Segmenter, Source
+
+METHODS = "icvos.methods"
+SOURCES = "icvos.sources"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedMethod:
+    """A method ready to run, and where its code comes from."""
+
+    segmenter: Segmenter
+    code: str
+
+    @property
+    def card(self) -> MethodCard:
+        """The method's card."""
+        return self.segmenter.card
+
+
+def method_names() -> list[str]:
+    """Every installed method, sorted."""
+    return sorted({point.name for point in entry_points(group=METHODS)})
+
+
+def source_names() -> list[str]:
+    """Every installed source, sorted."""
+    return sorted({point.name for point in entry_points(group=SOURCES)})
+
+
+def load_method(spec: str) -> LoadedMethod:
+    """The method called `spec`: an installed name, or ``path/to/file.py:Class``.
+
+    Raises:
+        UserInputError: no such method, file or class.
+        PluginError: its code fails, or it is not a segmenter.
+    """
+    factory, code = _from_file(spec) if ".py:" in spec else _from_entry_point(spec)
+    try:
+        segmenter = factory()
+    except Exception as error:
+        raise PluginError("the method cannot be made", spec, f"{type(error).__name__}: {error}", "a class without arguments", "mend the method") from error
+    card = getattr(segmenter, "card", None)
+    if not isinstance(card, MethodCard):
+        raise PluginError("the method has no card", spec, f"{type(card).__name__}", "`card`, an icvos.types.MethodCard", "give it one")
+    if not (hasattr(segmenter, "segment") or hasattr(segmenter, "segment_together") or hasattr(segmenter, "segment_from_truth")):
+        raise PluginError("the method cannot segment", spec, expected="segment(frames, supports)", fix="see docs/add-a-method.md")
+    return LoadedMethod(segmenter, code)
+
+
+def load_source(name: str, root: Path) -> Source:
+    """The source called `name` over the tree at `root`.
+
+    Raises:
+        UserInputError: no such source.
+        DataError: the tree is not what the source expects.
+    """
+    return cast(Source, _load(_entry_point(SOURCES, name, "source"))(root))
+
+
+def _from_entry_point(name: str) -> tuple[Callable[[], Any], str]:
+    point = _entry_point(METHODS, name, "method")
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    return _load(point), package
+
+
+def _entry_point(group: str, name: str, what: str) -> EntryPoint:
+    points = {point.name: point for point in entry_points(group=group)}
+    if name not in points:
+        raise UserInputError(f"unknown {what}", name, fix=did_you_mean(name, points))
+    return points[name]
+
+
+def _load(point: EntryPoint) -> Callable[..., Any]:
+    try:
+        return cast(Callable[..., Any], point.load())
+    except (ImportError, AttributeError) as error:
+        raise PluginError("the plug-in cannot be loaded", point.name, str(error), point.value, "see `icvos doctor`") from error
+
+
+def _from_file(spec: str) -> tuple[Callable[[], Any], str]:
+    file, _, name = spec.rpartition(":")
+    path = Path(file)
+    if not path.is_file():
+        raise UserInputError("no such file", path, expected="path.py:Class", fix="check the path")
+    module_name = f"icvos_method_{path.stem}"
+    module_spec = importlib.util.spec_from_file_location(module_name, path)
+    if module_spec is None or module_spec.loader is None:
+        raise UserInputError("not a Python file", path, expected="path.py:Class", fix="check the path")
+    module = importlib.util.module_from_spec(module_spec)
+    sys.modules[module_name] = module  # dataclasses and pickling look themselves up there
+    try:
+        module_spec.loader.exec_module(module)
+    except Exception as error:
+        raise PluginError("the method's file fails", path, f"{type(error).__name__}: {error}", fix="mend the file") from error
+    if not hasattr(module, name):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise UserInputError("no such class", f"{name} in {path}", fix=did_you_mean(name, classes))
+    return getattr(module, name), f"sha256 {sha256_file(path)}"

@@ -1,0 +1,113 @@
+"""Words and numbers that markdown and html share. Percent appears here and nowhere below.
+
+Names, notes and versions come from other people's result files and are never trusted.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import floor
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from icvos.board import Leaderboard, Row, Timing
+    from icvos.results import Coverage
+
+NOTHING = "–"
+METHODS = "Methods"
+APART = "Ceilings and floors"
+APART_WHY = "Bounds, not rivals, so without a rank: a ceiling is told the truth about the first frame, a floor looks at no picture."
+REPORTED = "Reported by the paper"
+INTERVALS = "In brackets: 95 % intervals, by a bootstrap over clips."
+SPREAD = "Spread: the standard deviation of J&F over support draws, averaged over tubes."
+
+# Marks that turn the direction of the text after them: a name could make its whole line read backwards.
+_TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+class Cell(NamedTuple):
+    """One cell of a table: its text, and what stands smaller beside it."""
+
+    text: str
+    aside: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.aside}".rstrip()
+
+
+def one_line(text: object) -> str:
+    """Foreign text on one line, without control characters or marks that turn its direction."""
+    spaced = " ".join(str(text).split())
+    return "".join("\N{REPLACEMENT CHARACTER}" if c in _TURNS or unicodedata.category(c) in ("Cc", "Cs") else c for c in spaced)
+
+
+def shortened(line: str, most: int) -> str:
+    """A name where there is little room; the full one stands elsewhere on the page."""
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def percent(value: float | None) -> str:
+    """A score in [0, 1] as a percent with two decimals, without its sign."""
+    return NOTHING if value is None else f"{round(100 * value, 2) + 0.0:.2f}"  # + 0.0 turns -0.0 into 0.0
+
+
+def score_cell(row: Row, by: str) -> Cell:
+    """A score, and its interval where there is one: ``71.52 [68.10, 74.33]``."""
+    interval = row.interval(by)
+    return Cell(percent(row.score(by)), f"[{percent(interval[0])}, {percent(interval[1])}]" if interval else "")
+
+
+def covered(coverage: Coverage) -> str:
+    """The part of masks that were predicted, rounded down: 100.00 % only where all were."""
+    return f"{floor(1e4 * coverage.part + 1e-6) / 100:.2f} %"
+
+
+def speed(timing: Timing | None) -> str:
+    """Frames a second."""
+    frames = None if timing is None else timing.frames_per_second
+    return NOTHING if frames is None else f"{frames:.1f}" if frames >= 1 else f"{frames:.3f}"
+
+
+def memory(timing: Timing | None) -> str:
+    """The most memory held."""
+    return NOTHING if timing is None else f"{timing.peak_rss_bytes / 2**30:.2f} GiB"
+
+
+def columns(rows: Sequence[Row], by: str) -> dict[str, Callable[[Row], Cell]]:
+    """Heading -> what stands below it, from the scores on. `by` comes first where it is not one of the usual three."""
+    scores = dict.fromkeys([by, "J&F", "J", "F"] if by not in ("J&F", "J", "F") else ["J&F", "J", "F"])
+    found: dict[str, Callable[[Row], Cell]] = {name: partial(score_cell, by=name) for name in scores}
+    found["spread"] = lambda row: Cell(percent(row.result.support_spread))
+    found["coverage"] = lambda row: Cell(covered(row.result.coverage), "" if row.complete else "incomplete")
+    if any(row.timing for row in rows):
+        found["frames/s"] = lambda row: Cell(speed(row.timing))
+        found["memory"] = lambda row: Cell(memory(row.timing))
+    return found
+
+
+def counts(row: Row) -> str:
+    """How much was scored."""
+    return ", ".join(_many(n, word) for n, word in ((row.clips, "clip"), (row.tubes, "tube"), (row.episodes, "episode")))
+
+
+def remarks(row: Row) -> tuple[str, ...]:
+    """What qualifies the row's numbers: what is missing, then its notes."""
+    coverage = row.result.coverage
+    missing = f"{coverage.expected - coverage.present} of {_many(coverage.expected, 'mask')} missing, counted as 0"
+    return (*([] if row.complete else [missing]), *(one_line(note) for note in row.result.notes))
+
+
+def ranked_by(by: str, group: str | None) -> str:
+    """What the order of the rows means."""
+    return f"Ranked by {by}" + (f" of {one_line(group)}" if group else "")
+
+
+def release(board: Leaderboard) -> str:
+    """The release's name and version."""
+    return one_line(f"{board.benchmark['name']}@{board.benchmark['version']}")
+
+
+def _many(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

@@ -1,0 +1,222 @@
+"""Running a method over a release: clip by clip, each frame decoded once for all episodes that ask about its clip."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from icvos.benchmark import Benchmark, tube_id
+from icvos.errors import IcvosError, PluginError
+from icvos.masks import read_tube_mask, size_text
+from icvos.parallel import in_processes
+from icvos.registry import LoadedMethod, load_method
+from icvos.store import PredictionStore, RunKey, Timing
+from icvos.types import Clip, Episode, Image, Mask, NeedsTruth, Segmenter, SegmentsTogether
+
+PREFETCH = 4  # frames decoded ahead of the method
+
+Shard = tuple[int, int]  # this part (from 1) and the number of parts
+
+
+@dataclass(frozen=True, slots=True)
+class ClipDone:
+    """One clip is answered: its key, its episodes, and the masks written."""
+
+    clip: str
+    episodes: int
+    masks: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What a call of `run` did."""
+
+    store: Path
+    episodes_done: int
+    episodes_kept: int  # there before
+    masks: int
+    seconds: float
+
+
+def run_key(benchmark: Benchmark, method: LoadedMethod) -> RunKey:
+    """The key under which this method's predictions on this release are kept."""
+    manifest = benchmark.manifest
+    return RunKey(f"{manifest.name}@{manifest.version}", benchmark.digest, method.card.name, method.card.version, method.code)
+
+
+def open_store(benchmark: Benchmark, method: LoadedMethod, root: Path) -> PredictionStore:
+    """The store at `root` for this method on this release, made if it is not there.
+
+    Raises:
+        UserInputError: the folder belongs to another run.
+    """
+    return PredictionStore.create(root, run_key(benchmark, method), asdict(method.card), benchmark.path)
+
+
+def planned(benchmark: Benchmark, store: PredictionStore | None, *, shard: Shard = (1, 1), limit: int | None = None) -> list[tuple[str, ...]]:
+    """The episodes that a run would answer, grouped by clip; shards take whole clips in turn."""
+    wanted = benchmark.episode_ids[:limit]
+    missing = set(store.missing(wanted) if store else wanted)
+    clips: dict[str, list[str]] = {}
+    for episode_id in wanted:
+        clips.setdefault(tube_id(episode_id).rpartition("/")[0], []).append(episode_id)
+    part, parts = shard
+    mine = [ids for number, ids in enumerate(clips.values()) if number % parts == part - 1]
+    grouped = [tuple(episode_id for episode_id in ids if episode_id in missing) for ids in mine]
+    return [ids for ids in grouped if ids]
+
+
+def run(
+    spec: str,
+    benchmark: Benchmark,
+    store: PredictionStore,
+    *,
+    shard: Shard = (1, 1),
+    limit: int | None = None,
+    workers: int = 1,
+    on_event: Callable[[ClipDone], None] = lambda event: None,
+) -> RunReport:
+    """Let the method called `spec` answer every episode that the store does not hold yet.
+
+    Each prediction is written whole when its clip is done; what is there is kept, so the same call after any
+    interruption goes on, and shards may write into one store at the same time.
+
+    Raises:
+        PluginError: the method fails or breaks its contract.
+        DataError: a frame is not the one that the release names.
+    """
+    started = time.perf_counter()
+    groups = planned(benchmark, store, shard=shard, limit=limit)
+    wanted = sum(len(ids) for ids in planned(benchmark, None, shard=shard, limit=limit))
+    done = masks = 0
+    for event in in_processes(Answers(spec, benchmark.path, dict(benchmark.roots), store.root), groups, workers):
+        done, masks = done + event.episodes, masks + event.masks
+        on_event(event)
+    return RunReport(store.root, done, wanted - done, masks, time.perf_counter() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Loads a method and opens a release, once a process, and gives the function that answers one clip's episodes."""
+
+    spec: str
+    benchmark: Path
+    roots: dict[str, Path]
+    store: Path
+
+    def __call__(self) -> Callable[[Sequence[str]], ClipDone]:
+        """The function: ids of episodes of one clip -> what was done."""
+        method = load_method(self.spec)
+        episodes = {episode.id: episode for episode in Benchmark.open(self.benchmark, self.roots).episodes}
+        store = PredictionStore.open(self.store)
+        return lambda ids: answer_episodes(method.segmenter, [episodes[name] for name in ids], store)
+
+
+def answer_episodes(segmenter: Segmenter, episodes: Sequence[Episode], store: PredictionStore) -> ClipDone:
+    """Answer episodes of one clip in one pass where the method can, else in one pass each."""
+    started = time.perf_counter()
+    together = isinstance(segmenter, NeedsTruth | SegmentsTogether)
+    for batch in [episodes] if together else [[episode] for episode in episodes]:
+        batch_started = time.perf_counter()
+        _answer_batch(segmenter, batch, store)
+        seconds = (time.perf_counter() - batch_started) / len(batch)
+        for episode in batch:
+            store.write_timing(episode.id, Timing(len(episode.tube.clip.frames), seconds, peak_rss_bytes()))
+    clip = episodes[0].tube.clip
+    return ClipDone(clip.key, len(episodes), len(clip.frames) * len(episodes), time.perf_counter() - started)
+
+
+def _answer_batch(segmenter: Segmenter, episodes: Sequence[Episode], store: PredictionStore) -> None:
+    clip = episodes[0].tube.clip
+    with ExitStack() as stack:
+        frames = stack.enter_context(_Decoded(clip))
+        answers = _guarded(segmenter.card.name, clip, _masks(segmenter, frames, episodes))
+        writers = [stack.enter_context(store.writer(episode.id)) for episode in episodes]
+        for frame in clip.frames:
+            masks = next(answers, None)
+            if masks is None or len(masks) != len(episodes):
+                raise _broken(segmenter, clip, frame.id, "no mask" if masks is None else f"{len(masks)} masks", f"{len(episodes)}")
+            for write, mask in zip(writers, masks, strict=True):
+                _check(segmenter, clip, frame.id, mask)
+                write(frame.id, mask)
+        if next(answers, None) is not None:
+            raise _broken(segmenter, clip, "after the last", "another mask", f"{len(clip.frames)} masks, one a frame")
+
+
+def _masks(segmenter: Segmenter, frames: Iterable[Image], episodes: Sequence[Episode]) -> Iterator[tuple[Mask, ...]]:
+    if isinstance(segmenter, NeedsTruth):
+        return segmenter.segment_from_truth(frames, [_first_truth(episode) for episode in episodes])
+    supports = [episode.supports for episode in episodes]
+    if isinstance(segmenter, SegmentsTogether):
+        return segmenter.segment_together(frames, supports)
+    return ((mask,) for mask in segmenter.segment(frames, supports[0]))
+
+
+def _first_truth(episode: Episode) -> Mask:
+    clip = episode.tube.clip
+    mask = read_tube_mask(episode.tube, clip.frames[0])
+    return np.zeros(clip.size, np.bool_) if mask is None else mask
+
+
+class _Decoded:
+    """The frames of a clip, decoded a few ahead of the one who reads them; each exactly once."""
+
+    def __init__(self, clip: Clip) -> None:
+        self.clip = clip
+        self.threads = ThreadPoolExecutor(2)
+
+    def __enter__(self) -> Iterator[Image]:
+        return self._images()
+
+    def __exit__(self, *_: object) -> None:
+        self.threads.shutdown(wait=True, cancel_futures=True)
+
+    def _images(self) -> Iterator[Image]:
+        ahead: deque[Future[Image]] = deque()
+        for frame in self.clip.frames:
+            ahead.append(self.threads.submit(frame.read_image))
+            if len(ahead) > PREFETCH:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _guarded(name: str, clip: Clip, answers: Iterator[tuple[Mask, ...]]) -> Iterator[tuple[Mask, ...]]:
+    """What a method yields; what it raises becomes an error that names it."""
+    try:
+        yield from answers
+    except IcvosError:  # our own reading of frames and supports speaks for itself
+        raise
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        raise PluginError("the method failed", f"{name} on {clip.key}", message, fix="mend the method, then run the same command again") from error
+
+
+def _check(segmenter: Segmenter, clip: Clip, frame_id: str, mask: object) -> None:
+    if not isinstance(mask, np.ndarray):
+        raise _broken(segmenter, clip, frame_id, type(mask).__name__, "a numpy array")
+    if mask.shape != clip.size:
+        raise _broken(segmenter, clip, frame_id, f"a mask of {size_text(mask.shape)}", size_text(clip.size))
+    if mask.dtype != np.bool_:
+        raise _broken(segmenter, clip, frame_id, f"a mask of {mask.dtype}", "bool")
+
+
+def _broken(segmenter: Segmenter, clip: Clip, frame_id: str, found: str, expected: str) -> PluginError:
+    where = f"{segmenter.card.name} on {clip.key}, frame {frame_id}"
+    return PluginError("the method broke its contract", where, found, expected, "one (H, W) bool mask a frame, in order; mend the method")
+
+
+def peak_rss_bytes() -> int:
+    """The largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

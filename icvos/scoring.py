@@ -1,0 +1,232 @@
+"""From predictions to a result: every frame of every tube against the truth, all faults in one list, on all cores.
+
+A truth mask is decoded and its contour widened once for all support draws, and checked against the release's hash as it
+is read. Nothing is kept but two numbers a frame and draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from icvos.benchmark import Benchmark, tube_id
+from icvos.errors import DataError, Finding, SubmissionError
+from icvos.files import read_data
+from icvos.kernels import Kernel, Packed, best_kernel
+from icvos.masks import foreground_values, resize_nearest, size_text, wrong_size
+from icvos.parallel import core_count, in_processes
+from icvos.png import PngError
+from icvos.protocol import ScoringProtocol
+from icvos.store import Prediction, PredictionStore
+from icvos.types import Frame, Size, Tube
+
+FEW_MASKS = 2000  # below it one process is done before a second one has started
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScores:
+    """J and F of one episode on each scored frame, in order."""
+
+    episode: str
+    frames: tuple[str, ...]
+    J: tuple[float, ...]
+    F: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TubeTable:
+    """All that scoring one tube gives: the frame scores of its draws, what was there, and every fault."""
+
+    tube: str
+    draws: tuple[FrameScores, ...]
+    expected: int
+    present: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Leniency:
+    """What a user explicitly lets pass; a result says so in its notes."""
+
+    allow_missing: bool = False  # a mask that is not there counts 0
+    resize: bool = False  # a mask of another size is resampled to the clip's, nearest neighbour
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The leniencies in words."""
+        return (("missing masks allowed, counted 0",) if self.allow_missing else ()) + (("masks of other sizes resampled",) if self.resize else ())
+
+
+def score_frames(
+    store: PredictionStore,
+    benchmark: Benchmark,
+    *,
+    protocol: ScoringProtocol,
+    leniency: Leniency = Leniency(),
+    workers: int | None = None,
+    on_event: Callable[[TubeTable], None] = lambda table: None,
+) -> list[TubeTable]:
+    """Score every episode of the release, frame by frame; one table a tube, in the order of the release.
+
+    Args:
+        store: the run, or a plain folder of masks.
+        benchmark: the release.
+        protocol: how masks become numbers.
+        leniency: which faults are let pass.
+        workers: processes; all cores by default. The same tables come out for any number.
+        on_event: called with each table as it is done.
+
+    Raises:
+        SubmissionError: a mask is missing, extra, truncated, of another size or with other values; lists all of them.
+        DataError: a truth file is not the one that the release names.
+    """
+    draws: dict[str, list[str]] = {}
+    for episode_id in benchmark.episode_ids:
+        draws.setdefault(tube_id(episode_id), []).append(episode_id)
+    lengths = {name: len(tube.clip.frames) * len(draws.get(name, ())) for name, tube in benchmark.tubes.items()}
+    # The longest first, so that no core is left with one long clip at the end.
+    jobs = sorted((tuple(ids) for ids in draws.values()), key=lambda ids: -lengths[tube_id(ids[0])])
+    if workers is None:
+        workers = core_count() if sum(lengths.values()) >= FEW_MASKS else 1
+    tables = {}
+    for table in in_processes(_Scores(benchmark.path, dict(benchmark.roots), store.root, protocol, leniency), jobs, workers):
+        on_event(table)
+        tables[table.tube] = table
+    ordered = [tables[name] for name in benchmark.tubes if name in tables]
+    _refuse_faults(store, benchmark, ordered)
+    return ordered
+
+
+def _refuse_faults(store: PredictionStore, benchmark: Benchmark, tables: Iterable[TubeTable]) -> None:
+    strangers = sorted(store.episode_ids() - set(benchmark.episode_ids))
+    findings = [Finding("extra-episode", str(store.folder / name), name, f"an episode of {benchmark.label}", "remove it") for name in strangers]
+    findings.extend(finding for table in tables for finding in table.findings)
+    if findings:
+        fix = f"first: {findings[0]}; mend all of them (--json lists them for machines), or see --allow-missing and --resize"
+        raise SubmissionError("the predictions have faults", store.root, f"{len(findings)}", "none", fix, findings)
+    if not any(table.present for table in tables):
+        fix = "run a method first, or check the folder: <source>/<clip>/<class>#s0/<frame>.png"
+        raise SubmissionError("no predictions", store.root, "no mask of this release", f"masks of {benchmark.label}", fix)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Opens the release and the store, once a process, and gives the function that scores one tube's episodes."""
+
+    benchmark: Path
+    roots: dict[str, Path]
+    store: Path
+    protocol: ScoringProtocol
+    leniency: Leniency
+
+    def __call__(self) -> Callable[[Sequence[str]], TubeTable]:
+        benchmark, store, kernel = Benchmark.open(self.benchmark, self.roots), PredictionStore.open(self.store), best_kernel()
+        return lambda ids: _TubeScorer(benchmark.tubes[tube_id(ids[0])], store, kernel, self.protocol, self.leniency).score(ids)
+
+
+class _TubeScorer:
+    """One tube, all its draws, frame by frame."""
+
+    def __init__(self, tube: Tube, store: PredictionStore, kernel: Kernel, protocol: ScoringProtocol, leniency: Leniency) -> None:
+        self.tube, self.store, self.kernel, self.protocol, self.leniency = tube, store, kernel, protocol, leniency
+        self.foreground = foreground_values(tube.instances, tube.clip.encoding)
+        self.tolerance = protocol.tolerance(tube.clip.size)
+        self.frames = tuple(frame for frame in tube.clip.frames[: protocol.max_frames] if frame.mask)
+        self.findings: list[Finding] = []
+
+    def score(self, episode_ids: Sequence[str]) -> TubeTable:
+        """The table of these episodes of the tube."""
+        rows: list[list[tuple[float, float] | None]] = [[] for _ in episode_ids]
+        with ExitStack() as stack:
+            predictions = [self._open(episode_id, stack) for episode_id in episode_ids]
+            for frame in self.frames:
+                for row, value in zip(rows, self._frame(frame, episode_ids, predictions), strict=True):
+                    row.append(value)
+        draws = tuple(self._draw(episode_id, row) for episode_id, row in zip(episode_ids, rows, strict=True))
+        present = sum(value is not None for row in rows for value in row)
+        return TubeTable(self.tube.id, draws, len(self.frames) * len(rows), present, tuple(self.findings))
+
+    def _draw(self, episode_id: str, row: Sequence[tuple[float, float] | None]) -> FrameScores:
+        values = [value or (0.0, 0.0) for value in row]
+        return FrameScores(episode_id, tuple(frame.id for frame in self.frames), tuple(j for j, _ in values), tuple(f for _, f in values))
+
+    def _open(self, episode_id: str, stack: ExitStack) -> Prediction | None:
+        try:
+            prediction = self.store.find(episode_id)
+        except DataError as error:
+            self._fault("unreadable", error.where, error.found, error.expected, error.fix)
+            return None
+        if prediction is None:
+            if not self.leniency.allow_missing:
+                where = f"{self.store.folder / episode_id} (.zip or folder)"
+                self._fault("missing-episode", where, "nothing", f"{len(self.frames)} masks", "predict the episode")
+            return None
+        stack.enter_context(closing(prediction))
+        known = {frame.id for frame in self.tube.clip.frames}
+        for frame_id in sorted(prediction.frame_ids - known):
+            self._fault("extra-mask", f"{prediction.path}: {frame_id}.png", "a mask", "no such frame in the clip", "remove it")
+        for name in prediction.strangers:
+            self._fault("extra-file", f"{prediction.path}: {name}", "a file", "<frame>.png and nothing else", "remove it")
+        return prediction
+
+    def _frame(self, frame: Frame, episode_ids: Sequence[str], predictions: Sequence[Prediction | None]) -> Iterator[tuple[float, float] | None]:
+        truth = self.kernel.prepare(self._truth(frame), self.tolerance)
+        seen: dict[bytes, tuple[float, float] | None] = {}  # draws often agree, and then so do the bytes
+        for prediction in predictions:
+            data = self._read(prediction, frame)
+            if prediction is None or data is None:
+                yield None
+                continue
+            if data not in seen:
+                packed = self._decode(data, f"{prediction.path}: {frame.id}.png")
+                seen[data] = None if packed is None else self.kernel.compare(packed, truth)
+            yield seen[data]
+
+    def _truth(self, frame: Frame) -> Packed:
+        path = frame.mask or frame.image  # only annotated frames are scored, so there is a mask
+        try:
+            packed = self.kernel.read(read_data(path, frame.mask_sha256), self.foreground)
+        except PngError as error:
+            raise DataError("cannot read the mask", path, str(error), "a one-channel PNG", "fetch the source again") from error
+        if packed.size != self.tube.clip.size:
+            raise wrong_size(path, packed.size, self.tube.clip.size)
+        return self._at_scoring_size(packed)
+
+    def _read(self, prediction: Prediction | None, frame: Frame) -> bytes | None:
+        if prediction is None:
+            return None
+        if frame.id not in prediction.frame_ids:
+            if not self.leniency.allow_missing:
+                self._fault("missing-mask", f"{prediction.path}: {frame.id}.png", "nothing", "a mask of this frame", "predict every frame")
+            return None
+        try:
+            return prediction.read(frame.id)
+        except ValueError as error:
+            self._fault("unreadable", f"{prediction.path}: {frame.id}.png", str(error), "a whole PNG", "write it again")
+            return None
+
+    def _decode(self, data: bytes, where: str) -> Packed | None:
+        try:
+            packed = self.kernel.read_prediction(data)
+        except PngError as error:
+            self._fault("unreadable" if "value" not in str(error) else "values", where, str(error), "a one-channel PNG of 0 and 1, or of 0 and 255", "write it again")
+            return None
+        size = self.tube.clip.size
+        if packed.size not in {size, self.protocol.size(size)}:
+            if not self.leniency.resize:
+                self._fault("size", where, size_text(packed.size), size_text(size), "write masks at the clip's own size, or allow --resize")
+                return None
+            packed = self._resampled(packed, size)
+        return self._at_scoring_size(packed)
+
+    def _at_scoring_size(self, packed: Packed) -> Packed:
+        size = self.protocol.size(self.tube.clip.size)
+        return packed if packed.size == size else self._resampled(packed, size)
+
+    def _resampled(self, packed: Packed, size: Size) -> Packed:
+        return self.kernel.pack(resize_nearest(self.kernel.unpack(packed), size))
+
+    def _fault(self, code: str, where: str, found: str, expected: str, fix: str) -> None:
+        self.findings.append(Finding(code, where, found, expected, fix))

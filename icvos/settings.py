@@ -1,0 +1,89 @@
+"""Where things lie when the command line does not say: the environment, then `icvos.toml` in the current folder.
+
+    benchmark = "ic-vos"        # the release that `run` and `score` use
+    runs = "runs"               # where `run` writes and `leaderboard` reads
+    data = "/data"              # DAVIS/, MOSE/, LVOS/, COCO/ inside
+
+    [roots]                     # or one by one
+    davis = "/elsewhere/DAVIS"
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from icvos.errors import UserInputError, did_you_mean
+
+FILE = "icvos.toml"
+ENVIRONMENT = "ICVOS_DATA"
+_KEYS = {"benchmark": str, "runs": str, "data": str, "roots": dict}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `icvos.toml` and the environment say; a command line's options go before both."""
+
+    benchmark: Path = Path("ic-vos")
+    runs: Path = Path("runs")
+    data: Path | None = None
+    roots: Mapping[str, Path] = field(default_factory=dict)
+
+    def known_roots(self, folders: Mapping[str, str]) -> dict[str, Path]:
+        """Where each of these sources lies (source -> its folder's name below a data folder), as far as this says.
+
+        Raises:
+            UserInputError: a data folder was named and is not there.
+        """
+        environment = os.environ.get(ENVIRONMENT)
+        below_file = roots_below(self.data, folders) if self.data else {}
+        below_environment = roots_below(Path(environment), folders) if environment else {}
+        return below_file | {name: root for name, root in self.roots.items() if name in folders} | below_environment
+
+
+def roots_below(data: Path, folders: Mapping[str, str]) -> dict[str, Path]:
+    """The folders of sources below a data folder, whichever way their names are cased.
+
+    Raises:
+        UserInputError: there is no such data folder.
+    """
+    if not data.is_dir():
+        expected = "a folder with " + ", ".join(f"{folder}/" for folder in folders.values()) + " inside"
+        raise UserInputError("no such data folder", data, expected=expected, fix=f"check --data, {ENVIRONMENT} and {FILE}")
+    there = {entry.name.lower(): entry for entry in sorted(data.iterdir()) if entry.is_dir()}
+    return {name: there[folder.lower()] for name, folder in folders.items() if folder.lower() in there}
+
+
+def load_settings(folder: Path) -> Settings:
+    """The settings of `folder`: its `icvos.toml`, if there is one; paths in it are taken from `folder`.
+
+    Raises:
+        UserInputError: the file is not TOML, or has an unknown or wrong entry.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return Settings()
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserInputError("not TOML", path, found=str(error), fix="mend the file") from error
+    _check(path, data)
+    return Settings(
+        benchmark=folder / data.get("benchmark", Settings().benchmark),
+        runs=folder / data.get("runs", Settings().runs),
+        data=folder / data["data"] if "data" in data else None,
+        roots={name: folder / root for name, root in data.get("roots", {}).items()},
+    )
+
+
+def _check(path: Path, data: dict[str, Any]) -> None:
+    for key, value in data.items():
+        if key not in _KEYS:
+            raise UserInputError("unknown setting", f"{path}, {key}", fix=did_you_mean(key, _KEYS))
+        if not isinstance(value, _KEYS[key]) or (key == "roots" and not all(isinstance(root, str) for root in value.values())):
+            raise UserInputError("wrong setting", f"{path}, {key}", repr(value), "a path" if key != "roots" else "source = path", "mend the file")
+

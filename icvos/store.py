@@ -1,0 +1,206 @@
+"""Predictions on disk: one zip of 1-bit PNGs an episode, whole or not there, under the key of the run that made them.
+
+    <run>/run.json                                    the run's key
+    <run>/predictions/<source>/<clip>/<class>#s0.zip  <frame>.png, one a frame
+    <run>/timing/<source>/<clip>/<class>#s0.json      how long it took (never part of a result's bytes)
+
+A plain folder of masks, `<source>/<clip>/<class>#s0/<frame>.png`, is read in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from icvos.errors import DataError, UserInputError
+from icvos.files import atomic_file, read_json, to_json, write_text
+from icvos.png import encode_png
+from icvos.types import Mask
+
+RUN = "run.json"
+PREDICTIONS = "predictions"
+TIMING = "timing"
+MAX_MASK_BYTES = 1 << 26  # a mask file past 64 MB is no mask
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """What makes two predictions comparable: all of it must agree before a run is continued."""
+
+    release: str  # name@version
+    digest: str
+    method: str
+    method_version: str
+    code: str  # where the method's code comes from: a package and its version, or the sha256 of its file
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long one episode took; an episode that shared its pass over the clip counts its part."""
+
+    frames: int
+    seconds: float
+    peak_rss_bytes: int
+
+
+class Prediction:
+    """The mask files of one episode, in a zip or in a folder; read one at a time, never unpacked."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._zip: zipfile.ZipFile | None = None
+        if path.is_dir():
+            self._files = {entry.stem: entry.name for entry in path.iterdir() if entry.suffix == ".png"}
+            self.strangers = sorted(entry.name for entry in path.iterdir() if entry.suffix != ".png")
+            return
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError("cannot read the prediction", path, str(error), "a whole zip of PNGs", "remove the file and run again") from error
+        names = self._zip.namelist()
+        self._files = {name[:-4]: name for name in names if name.endswith(".png") and "/" not in name}
+        self.strangers = sorted(set(names) - set(self._files.values()))
+
+    @property
+    def frame_ids(self) -> set[str]:
+        """The frames that have a mask."""
+        return set(self._files)
+
+    def read(self, frame_id: str) -> bytes:
+        """The PNG of one frame.
+
+        Raises:
+            ValueError: it cannot be read (the message says why).
+        """
+        name = self._files[frame_id]
+        try:
+            if self._zip is None:
+                file = self.path / name
+                if file.stat().st_size > MAX_MASK_BYTES:
+                    raise ValueError("a file past 64 MB")
+                return file.read_bytes()
+            if self._zip.getinfo(name).file_size > MAX_MASK_BYTES:
+                raise ValueError("a file past 64 MB")
+            return self._zip.read(name)
+        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+            raise ValueError(str(error) or type(error).__name__) from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._zip is not None:
+            self._zip.close()
+
+
+class PredictionStore:
+    """The predictions of one run."""
+
+    def __init__(self, root: Path, key: RunKey | None) -> None:
+        self.root = root
+        self.key = key  # None: somebody else's folder of masks
+        self.folder = root / PREDICTIONS if (root / PREDICTIONS).is_dir() or key else root
+
+    @classmethod
+    def create(cls, root: Path, key: RunKey, card: dict[str, Any], benchmark: Path) -> PredictionStore:
+        """The store at `root`, made if it is not there.
+
+        Raises:
+            UserInputError: the folder holds another run (the message says which field differs) or other files.
+        """
+        if (root / RUN).exists():
+            _refuse_other_run(root, key)
+        elif root.is_dir() and any(root.iterdir()):
+            raise UserInputError("the folder holds no run", root, f"{next(iter(root.iterdir())).name}", "an empty folder", "give another --out")
+        else:
+            write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": str(benchmark.resolve())}))
+        return cls(root, key)
+
+    @classmethod
+    def open(cls, root: Path) -> PredictionStore:
+        """The store at `root`: a run, or a plain folder of masks.
+
+        Raises:
+            UserInputError: there is no such folder.
+        """
+        if not root.is_dir():
+            raise UserInputError("no such folder", root, expected="a run, or a folder of masks", fix="check the path")
+        return cls(root, _read_key(root) if (root / RUN).exists() else None)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What `run.json` says: ``key``, ``card`` and the ``benchmark``'s folder; empty for a plain folder."""
+        data = read_json(self.root / RUN) if self.key else {}
+        return data if isinstance(data, dict) else {}
+
+    def path(self, episode_id: str) -> Path:
+        """Where an episode's prediction is or would be written."""
+        return self.folder / f"{episode_id}.zip"
+
+    def missing(self, episode_ids: Iterable[str]) -> list[str]:
+        """The episodes that have no prediction yet, in order."""
+        return [episode_id for episode_id in episode_ids if not self.path(episode_id).exists()]
+
+    @contextmanager
+    def writer(self, episode_id: str) -> Iterator[Callable[[str, Mask], None]]:
+        """A function to hand each frame's id and mask, in order; the prediction appears when the block ends well."""
+        path = self.path(episode_id)
+        for leftover in path.parent.glob(f".{_glob_escape(path.name)}.*.partial"):  # of a run that was killed
+            leftover.unlink(missing_ok=True)
+        with atomic_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+            yield lambda frame_id, mask: archive.writestr(_entry(f"{frame_id}.png"), encode_png(mask))
+
+    def write_timing(self, episode_id: str, timing: Timing) -> None:
+        """Keep how long an episode took, beside its prediction."""
+        write_text(self.root / TIMING / f"{episode_id}.json", json.dumps(asdict(timing)) + "\n")
+
+    def timings(self) -> Iterator[Timing]:
+        """What was kept of the episodes' times."""
+        for path in sorted((self.root / TIMING).rglob("*.json")):
+            yield Timing(**read_json(path))
+
+    def find(self, episode_id: str) -> Prediction | None:
+        """An episode's prediction, or None where there is none.
+
+        Raises:
+            DataError: its zip is broken.
+        """
+        for path in (self.path(episode_id), self.folder / episode_id):
+            if path.exists():
+                return Prediction(path)
+        return None
+
+    def episode_ids(self) -> set[str]:
+        """The ids of all predictions that are there."""
+        found = self.folder.glob("*/*/*#*")
+        return {path.relative_to(self.folder).as_posix().removesuffix(".zip") for path in found if not path.name.startswith(".")}
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(name)  # dated 1980, so that the same masks give the same bytes
+    entry.external_attr = 0o644 << 16
+    return entry
+
+
+def _glob_escape(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+
+
+def _read_key(root: Path) -> RunKey:
+    data = read_json(root / RUN)
+    try:
+        return RunKey(**data["key"])
+    except (KeyError, TypeError) as error:
+        raise DataError("not a run of this version", root / RUN, f"{type(error).__name__} {error}", fix="run the method again into another folder") from error
+
+
+def _refuse_other_run(root: Path, key: RunKey) -> None:
+    old = _read_key(root)
+    for field in fields(RunKey):
+        before, after = getattr(old, field.name), getattr(key, field.name)
+        if before != after:
+            raise UserInputError(f"the folder belongs to another run, `{field.name}` differs", root, before, after, "give another --out, or remove the folder")
