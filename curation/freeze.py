@@ -10,7 +10,16 @@ from itertools import groupby
 from pathlib import Path
 
 from curation.sources.coco import Candidate, Coco
-from icvos.benchmark import FORMAT, SUPPORT_SOURCE, Benchmark, ClipRecord, EpisodeRecord, Manifest, SourceRecord, SupportRecord, TubeRecord, write_release
+from icvos.benchmark import (
+    Benchmark,
+    ClipRecord,
+    EpisodeRecord,
+    Manifest,
+    SourceRecord,
+    SupportRecord,
+    TubeRecord,
+    write_release,
+)
 from icvos.errors import DataError
 from icvos.files import sha256_file, sha256_text
 from icvos.types import Category, Tube
@@ -42,13 +51,15 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
         UserInputError: `out` holds another release.
     """
     if not tubes:
-        raise DataError("no tube qualifies", out, expected="at least one class of one clip", fix="run `icvos build --dry-run` to see why each is out")
+        raise DataError(
+            "no tube qualifies", out, expected="at least one class of one clip", fix="run `icvos build --dry-run` to see why each is out"
+        )
     supports = draw_supports(tubes, pool, draft.seed)
     hashes = _hash_all(_files(tubes, supports, pool), on_progress)
     ordered = sorted(tubes, key=lambda tube: (tube.clip.key, tube.id))
     clips = [_clip_record(list(group), draft.roots, hashes) for _, group in groupby(ordered, key=lambda tube: tube.clip.key)]
     manifest = Manifest(
-        format=FORMAT,
+        format="icvos-release/1",
         name=draft.name,
         version=draft.version,
         seed=draft.seed,
@@ -78,7 +89,9 @@ def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tup
             usable[tube.category] = pool.candidates(tube.category)[0]
         candidates = usable[tube.category]
         if not candidates:
-            raise DataError("no usable support", tube.id, f"no image of {tube.category.name} in {pool.path}", fix="give the full COCO val set")
+            raise DataError(
+                "no usable support", tube.id, f"no image of {tube.category.name} in {pool.path}", fix="give the full COCO val set"
+            )
         order = sorted(candidates, key=lambda candidate: sha256_text(f"{seed}|{tube.id}|{candidate.image_id}"))
         drawn[tube.id] = tuple(order[draw % len(order)] for draw in range(DRAWS))
     return drawn
@@ -146,4 +159,3 @@ def _support_record(candidate: Candidate, pool: Coco, hashes: Mapping[Path, str]
         size=candidate.mask.size,
         counts=candidate.mask.counts,
     )
-

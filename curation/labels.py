@@ -46,7 +46,7 @@ def coco_category(label: str) -> Category | None:
 def davis_labels() -> Labels:
     """The shipped names of the objects of all DAVIS 2017 sequences."""
     labels: Labels = {}
-    with (files("curation") / "data" / "davis_labels.csv").open(encoding="utf-8", newline="") as stream:
+    with (files("curation") / "data" / "davis_labels.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
             labels.setdefault(row["clip"], {})[int(row["object"])] = row["label"]
     return labels
@@ -62,4 +62,6 @@ def read_semantics(path: Path) -> Labels:
     try:
         return {str(clip): {int(number): str(label) for number, label in objects.items()} for clip, objects in data.items()}
     except (AttributeError, ValueError) as error:
-        raise DataError("not a semantics list", path, found=str(error), expected="{clip: {object id: name}}", fix="fetch it again") from error
+        raise DataError(
+            "not a semantics list", path, found=str(error), expected="{clip: {object id: name}}", fix="fetch it again"
+        ) from error

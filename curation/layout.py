@@ -37,7 +37,9 @@ def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, 
     """
     tubes = list(benchmark.tubes.values())
     names = _video_names(tubes)
-    images = {folder / names[tube.clip.key] / "JPEGImages" / frame.image.name: (frame, None) for tube in tubes for frame in tube.clip.frames}
+    images = {
+        folder / names[tube.clip.key] / "JPEGImages" / frame.image.name: (frame, None) for tube in tubes for frame in tube.clip.frames
+    }
     masks = {
         folder / names[tube.clip.key] / "Annotations" / str(official_position(tube.category)) / f"{frame.id}.png": (frame, tube)
         for tube in tubes
@@ -84,7 +86,13 @@ def read_official_tree(root: Path) -> list[Tube]:
     findings: list[Finding] = []
     tubes = [tube for video in sorted(path for path in root.iterdir() if path.is_dir()) for tube in _video_tubes(video, findings)]
     if not tubes and not findings:
-        raise DataError("another data set", root, "no <video>/Annotations/<k>/*.png", "the official IC-VOS layout", "give the folder that holds the videos")
+        raise DataError(
+            "another data set",
+            root,
+            "no <video>/Annotations/<k>/*.png",
+            "the official IC-VOS layout",
+            "give the folder that holds the videos",
+        )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         findings.extend(finding for found in pool.map(_mask_findings, tubes) for finding in found)
     if findings:
@@ -105,16 +113,23 @@ def _video_tubes(video: Path, findings: list[Finding]) -> Iterator[Tube]:
     for folder in sorted((video / "Annotations").glob("*")):
         category = at_official_position(int(folder.name)) if folder.name.isdecimal() else None
         if category is None:
-            findings.append(Finding("unknown-class", str(folder), folder.name, "a class position from 1 to 80", "rename or remove the folder"))
+            findings.append(
+                Finding("unknown-class", str(folder), folder.name, "a class position from 1 to 80", "rename or remove the folder")
+            )
             continue
         yield _official_tube(video, folder, category, images, size, findings)
 
 
-def _official_tube(video: Path, folder: Path, category: Category, images: list[Path], size: tuple[int, int], findings: list[Finding]) -> Tube:
+def _official_tube(
+    video: Path, folder: Path, category: Category, images: list[Path], size: tuple[int, int], findings: list[Finding]
+) -> Tube:
     masks = {path.stem: path for path in folder.glob("*.png")}
     frames = tuple(Frame(image.stem, image, masks.get(image.stem)) for image in images)
     strangers = sorted(set(masks) - {frame.id for frame in frames})
-    findings.extend(Finding("mask-without-frame", str(masks[stem]), "no frame", f"{video.name}/JPEGImages/{stem}.jpg", "fetch the video again") for stem in strangers)
+    findings.extend(
+        Finding("mask-without-frame", str(masks[stem]), "no frame", f"{video.name}/JPEGImages/{stem}.jpg", "fetch the video again")
+        for stem in strangers
+    )
     if not any(frame.mask for frame in frames):
         findings.append(Finding("frames-without-masks", str(folder), "no mask", "*.png, one a frame", "fetch the video again"))
     return Tube(Clip(IMPORTED, video.name, size, frames, "binary"), category, (1,))
@@ -133,7 +148,11 @@ def _mask_findings(tube: Tube) -> list[Finding]:
         if ids.shape != tube.clip.size:
             findings.append(Finding("size", str(frame.mask), f"{ids.shape}", f"{tube.clip.size}, as the frames", "fetch the video again"))
         if not set(np.unique(ids).tolist()) <= {0, 1, 255}:
-            findings.append(Finding("values", str(frame.mask), f"{np.unique(ids).tolist()[:6]}", "0 and 1, or 0 and 255", "store one binary mask a class"))
+            findings.append(
+                Finding(
+                    "values", str(frame.mask), f"{np.unique(ids).tolist()[:6]}", "0 and 1, or 0 and 255", "store one binary mask a class"
+                )
+            )
     return findings
 
 

@@ -85,4 +85,3 @@ def judge(candidate: Candidate) -> LeftOut | None:
         if reason := rule.reason(candidate):
             return LeftOut(candidate.clip.key, candidate.label or "?", rule.name, reason)
     return None
-

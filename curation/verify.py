@@ -23,7 +23,9 @@ def _compare(pool: Coco, support: SupportRecord) -> Finding | None:
     where = f"{pool.path}, image {support.image_id}"
     mask = pool.mask_of(support.image_id, support.annotations)
     if mask is None:
-        return Finding("missing-annotation", where, "not all there", f"annotations {list(support.annotations)}", "fetch the annotations again")
+        return Finding(
+            "missing-annotation", where, "not all there", f"annotations {list(support.annotations)}", "fetch the annotations again"
+        )
     if mask != RLE(support.size, support.counts):
         return Finding("changed-annotation", where, "another mask", "the mask that the release froze", "fetch the annotations again")
     return None

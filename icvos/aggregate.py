@@ -18,7 +18,7 @@ from icvos.files import to_json, write_text
 from icvos.metrics import decay, recall
 from icvos.protocol import ScoringProtocol
 from icvos.results import Coverage, Result, Scores, TubeScores
-from icvos.scoring import FrameScores, Leniency, TubeTable, score_frames
+from icvos.scoring import STRICT, FrameScores, Leniency, TubeTable, score_frames
 from icvos.stats import cluster_interval, spread
 from icvos.store import PredictionStore
 from icvos.types import MethodCard
@@ -45,7 +45,7 @@ def summarise(
     *,
     protocol: ScoringProtocol,
     card: Mapping[str, Any],
-    leniency: Leniency = Leniency(),
+    leniency: Leniency = STRICT,
 ) -> Result:
     """The result of frame scores: mean over frames, then over a tube's draws, then over tubes."""
     tubes = tuple(_tube_scores(table, benchmark) for table in tables if table.expected)
@@ -70,7 +70,7 @@ def score(
     benchmark: Benchmark,
     *,
     protocol: ScoringProtocol,
-    leniency: Leniency = Leniency(),
+    leniency: Leniency = STRICT,
     workers: int | None = None,
     card: Mapping[str, Any] | None = None,
     on_event: Callable[[TubeTable], None] = lambda table: None,

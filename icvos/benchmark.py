@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.files import read_data, read_json, to_json, write_text
+from icvos.masks import check_rle
 from icvos.types import RLE, Category, Clip, Encoding, Episode, Frame, Support, Tube
 
 MANIFEST = "manifest.json"
@@ -29,7 +30,7 @@ SUPPORT_SOURCE = "coco"  # the key of the support images' root
 
 def _safe_name(name: str) -> str:
     # Names become folders of predictions, so a release must not be able to climb out of them.
-    if not name or name in {".", ".."} or any(c in '/\\#{}\0' or not c.isprintable() for c in name):
+    if not name or name in {".", ".."} or any(c in "/\\#{}\0" or not c.isprintable() for c in name):
         raise ValueError(f"{name!r} is no plain name (no slash, backslash, #, braces)")
     return name
 
@@ -129,6 +130,11 @@ class SupportRecord(_Record):
     size: tuple[Side, Side]
     counts: str
 
+    @model_validator(mode="after")
+    def _whole_mask(self) -> SupportRecord:
+        check_rle(RLE(self.size, self.counts))
+        return self
+
 
 class EpisodeRecord(_Record):
     """One line of `episodes.jsonl`."""
@@ -157,7 +163,9 @@ class Benchmark:
         """
         if not (path / MANIFEST).is_file():
             found = "no such folder" if not path.exists() else f"no {MANIFEST}"
-            raise UserInputError("no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR")
+            raise UserInputError(
+                "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR"
+            )
         remembered = read_json(path / ROOTS) if (path / ROOTS).exists() else {}
         known = {name: Path(root) for name, root in remembered.items()} | dict(roots or {})
         manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
@@ -214,7 +222,13 @@ class Benchmark:
                 raise DataError("an episode stands twice", where, found=record.id, fix="build the release again")
             tube, hash_sign, draw = record.id.rpartition("#")
             if tube not in known or not hash_sign or not draw.isalnum():
-                raise DataError("an episode without its tube", where, found=record.id, expected="a tube of the manifest and #draw", fix="build the release again")
+                raise DataError(
+                    "an episode without its tube",
+                    where,
+                    found=record.id,
+                    expected="a tube of the manifest and #draw",
+                    fix="build the release again",
+                )
             seen.add(record.id)
 
 
@@ -243,9 +257,15 @@ def _refuse_other_release(path: Path, manifest: Manifest, episode_lines: str) ->
         raise UserInputError("not a folder", path, expected="a folder to write the release to", fix="give another --out")
     if not (path / MANIFEST).exists():
         own = {ROOTS, EPISODES}
-        strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in own and not entry.name.endswith(".partial")) if path.is_dir() else []
+        strangers = (
+            sorted(entry.name for entry in path.iterdir() if entry.name not in own and not entry.name.endswith(".partial"))
+            if path.is_dir()
+            else []
+        )
         if strangers:
-            raise UserInputError("the folder holds other files", path, found=", ".join(strangers[:3]), expected="an empty folder", fix="give another --out")
+            raise UserInputError(
+                "the folder holds other files", path, found=", ".join(strangers[:3]), expected="an empty folder", fix="give another --out"
+            )
         return
     old = _parse_manifest(path / MANIFEST)
     differing = [name for name in Manifest.model_fields if getattr(old, name) != getattr(manifest, name)]
@@ -263,7 +283,9 @@ def _refuse_other_release(path: Path, manifest: Manifest, episode_lines: str) ->
 def _parse_manifest(path: Path) -> Manifest:
     data = read_json(path)
     if isinstance(data, dict) and data.get("format") != FORMAT:
-        raise DataError("not a release of this format", path, data.get("format", "no format"), FORMAT, "build it again with this version of icvos")
+        raise DataError(
+            "not a release of this format", path, data.get("format", "no format"), FORMAT, "build it again with this version of icvos"
+        )
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
@@ -279,7 +301,9 @@ def _parse_episodes(path: Path, data: bytes) -> tuple[EpisodeRecord, ...]:
         except ValidationError as error:
             raise _schema_error(where, error) from error
         except ValueError as error:
-            raise DataError("corrupt JSON", where, found=str(error), expected="one episode a line", fix="build the release again") from error
+            raise DataError(
+                "corrupt JSON", where, found=str(error), expected="one episode a line", fix="build the release again"
+            ) from error
     return tuple(records)
 
 

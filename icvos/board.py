@@ -14,14 +14,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from icvos.errors import DataError, UserInputError, did_you_mean
-from icvos.files import read_json
 from icvos.reported import ReportedRow
-from icvos.results import Result, Scores
+from icvos.results import Result, Scores, Timing
 
 SCORES = ("J&F", "J", "F", "J_recall", "F_recall", "J_decay", "F_decay", "J_first", "F_first")
 LOWER_IS_BETTER = frozenset({"J_decay", "F_decay"})
@@ -30,39 +28,6 @@ KINDS = ("method", "ceiling", "floor")  # in the order of the board
 
 _PRINTED = 4  # decimals of a score in [0, 1] that show in percent
 _TELLS_APART = {"version": "1", "weights": "none", "precision": "none"}  # fields of a card, and what their absence means
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long a run took: frames answered, seconds, and the most memory that its process held."""
-
-    frames: int
-    seconds: float
-    peak_rss_bytes: int
-
-    @property
-    def frames_per_second(self) -> float | None:
-        """Frames answered in a second; None where no time was counted."""
-        return self.frames / self.seconds if self.seconds else None
-
-    @classmethod
-    def beside(cls, path: Path) -> Timing | None:
-        """The timing stored beside the result file `path` (``native@1.timing.json`` for ``native@1.json``), if any.
-
-        Raises:
-            DataError: the file is there and is no timing.
-        """
-        file = path.with_name(f"{path.stem}.timing.json")
-        if not file.exists():
-            return None
-        data = read_json(file)
-        try:
-            timing = cls(int(data["frames"]), float(data["seconds"]), int(data["peak_rss_bytes"]))
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise DataError("not a timing file", file, found=f"{type(error).__name__} {error}", fix="delete it or run again") from error
-        if not (isfinite(timing.seconds) and timing.seconds >= 0 and timing.frames >= 0 and timing.peak_rss_bytes >= 0):
-            raise DataError("not a timing file", file, found=str(data), expected="numbers from 0 on", fix="delete it or run again")
-        return timing
 
 
 @dataclass(frozen=True, slots=True)

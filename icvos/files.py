@@ -37,7 +37,10 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
 
 def _cannot_write(path: Path, error: OSError) -> UserInputError:
     return UserInputError(
-        "cannot write", path, found=error.strerror or str(error), fix="free some space or choose another folder, then run the same command again"
+        "cannot write",
+        path,
+        found=error.strerror or str(error),
+        fix="free some space or choose another folder, then run the same command again",
     )
 
 
@@ -70,7 +73,9 @@ def read_json(path: Path) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         where = f"{path}, line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(path)
         found = error.msg if isinstance(error, json.JSONDecodeError) else "bytes that are not UTF-8"
-        raise DataError("corrupt JSON", where, found=found, expected="one whole JSON document", fix="fetch or write the file again") from error
+        raise DataError(
+            "corrupt JSON", where, found=found, expected="one whole JSON document", fix="fetch or write the file again"
+        ) from error
 
 
 def read_data(path: Path, sha256: str = "") -> bytes:
@@ -87,7 +92,11 @@ def read_data(path: Path, sha256: str = "") -> bytes:
         raise DataError("cannot read", path, found=error.strerror, fix="check the file and its permissions") from error
     if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
         raise DataError(
-            "not the file that the release names", path, f"sha256 {found[:12]}…", f"{sha256[:12]}…", "run `icvos verify`, then fetch the source again"
+            "not the file that the release names",
+            path,
+            f"sha256 {found[:12]}…",
+            f"{sha256[:12]}…",
+            "run `icvos verify`, then fetch the source again",
         )
     return data
 

@@ -101,7 +101,38 @@ def encode_rle(mask: Mask) -> RLE:
 def decode_rle(rle: RLE) -> Mask:
     """The mask of a run-length form, (H, W) bool."""
     decoded = coco_mask.decode({"size": list(rle.size), "counts": rle.counts.encode("ascii")})
-    return np.ascontiguousarray(decoded).view(np.bool_)
+    mask: Mask = np.ascontiguousarray(decoded, dtype=np.bool_)
+    return mask
+
+
+def check_rle(rle: RLE) -> None:
+    """Refuse run lengths that do not fill their size: pycocotools would decode them into whatever memory holds.
+
+    Raises:
+        ValueError: the runs do not add up to the number of pixels.
+    """
+    total = sum(_run_lengths(rle.counts))
+    if total != rle.size[0] * rle.size[1]:
+        raise ValueError(f"run lengths of {total} pixels for a mask of {size_text(rle.size)}")
+
+
+def _run_lengths(counts: str) -> list[int]:
+    """COCO's compressed counts as numbers: five bits a letter, low ones first, each from the third on less the one two before."""
+    runs: list[int] = []
+    value = shift = 0
+    for letter in counts.encode("ascii"):
+        bits = letter - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"{chr(letter)!r} in run lengths")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) and 1 << shift  # the sign is the last letter's highest bit
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    if shift or any(run < 0 for run in runs):
+        raise ValueError("run lengths that break off or are negative")
+    return runs
 
 
 def union_of_segmentations(segmentations: Iterable[Any], size: Size) -> RLE:

@@ -46,7 +46,9 @@ def in_processes(prepare: Callable[[], Callable[[Job], Answer]], jobs: Sequence[
             while pending:
                 yield pending.popleft().result()
         except BrokenProcessPool as error:
-            raise IcvosError("a worker process died", found="killed, or out of memory", fix="run the same command again, with fewer --workers") from error
+            raise IcvosError(
+                "a worker process died", found="killed, or out of memory", fix="run the same command again, with fewer --workers"
+            ) from error
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 

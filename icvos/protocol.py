@@ -44,8 +44,7 @@ class ScoringProtocol:
 
 
 PROTOCOLS = {
-    protocol.id: protocol
-    for protocol in (ScoringProtocol("native", 1), ScoringProtocol("paper-512", 1, resize=(512, 512), max_frames=512))
+    protocol.id: protocol for protocol in (ScoringProtocol("native", 1), ScoringProtocol("paper-512", 1, resize=(512, 512), max_frames=512))
 }
 
 

@@ -52,7 +52,9 @@ def load_method(spec: str) -> LoadedMethod:
     try:
         segmenter = factory()
     except Exception as error:
-        raise PluginError("the method cannot be made", spec, f"{type(error).__name__}: {error}", "a class without arguments", "mend the method") from error
+        raise PluginError(
+            "the method cannot be made", spec, f"{type(error).__name__}: {error}", "a class without arguments", "mend the method"
+        ) from error
     card = getattr(segmenter, "card", None)
     if not isinstance(card, MethodCard):
         raise PluginError("the method has no card", spec, f"{type(card).__name__}", "`card`, an icvos.types.MethodCard", "give it one")

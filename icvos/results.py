@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,46 @@ class Coverage:
     def part(self) -> float:
         """Present over expected, in [0, 1]."""
         return self.present / self.expected if self.expected else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a run took: frames answered, seconds, and the most memory that its process held."""
+
+    frames: int
+    seconds: float
+    peak_rss_bytes: int
+
+    @property
+    def frames_per_second(self) -> float | None:
+        """Frames answered in a second; None where no time was counted."""
+        return self.frames / self.seconds if self.seconds else None
+
+    @classmethod
+    def load(cls, file: Path) -> Timing:
+        """The timing stored at `file`.
+
+        Raises:
+            DataError: it is no timing.
+        """
+        data = read_json(file)
+        try:
+            timing = cls(int(data["frames"]), float(data["seconds"]), int(data["peak_rss_bytes"]))
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise DataError("not a timing file", file, found=f"{type(error).__name__} {error}", fix="delete it or run again") from error
+        if not (isfinite(timing.seconds) and timing.seconds >= 0 and timing.frames >= 0 and timing.peak_rss_bytes >= 0):
+            raise DataError("not a timing file", file, found=str(data), expected="numbers from 0 on", fix="delete it or run again")
+        return timing
+
+    @classmethod
+    def beside(cls, path: Path) -> Timing | None:
+        """The timing stored beside the result file `path` (``native@1.timing.json`` for ``native@1.json``), if any.
+
+        Raises:
+            DataError: the file is there and is no timing.
+        """
+        file = path.with_name(f"{path.stem}.timing.json")
+        return cls.load(file) if file.exists() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from icvos.errors import IcvosError, PluginError
 from icvos.masks import read_tube_mask, size_text
 from icvos.parallel import in_processes
 from icvos.registry import LoadedMethod, load_method
-from icvos.store import PredictionStore, RunKey, Timing
+from icvos.results import Timing
+from icvos.store import PredictionStore, RunKey
 from icvos.types import Clip, Episode, Image, Mask, NeedsTruth, Segmenter, SegmentsTogether
 
 PREFETCH = 4  # frames decoded ahead of the method
@@ -63,7 +64,9 @@ def open_store(benchmark: Benchmark, method: LoadedMethod, root: Path) -> Predic
     return PredictionStore.create(root, run_key(benchmark, method), asdict(method.card), benchmark.path)
 
 
-def planned(benchmark: Benchmark, store: PredictionStore | None, *, shard: Shard = (1, 1), limit: int | None = None) -> list[tuple[str, ...]]:
+def planned(
+    benchmark: Benchmark, store: PredictionStore | None, *, shard: Shard = (1, 1), limit: int | None = None
+) -> list[tuple[str, ...]]:
     """The episodes that a run would answer, grouped by clip; shards take whole clips in turn."""
     wanted = benchmark.episode_ids[:limit]
     missing = set(store.missing(wanted) if store else wanted)
@@ -199,7 +202,9 @@ def _guarded(name: str, clip: Clip, answers: Iterator[tuple[Mask, ...]]) -> Iter
         raise
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
-        raise PluginError("the method failed", f"{name} on {clip.key}", message, fix="mend the method, then run the same command again") from error
+        raise PluginError(
+            "the method failed", f"{name} on {clip.key}", message, fix="mend the method, then run the same command again"
+        ) from error
 
 
 def _check(segmenter: Segmenter, clip: Clip, frame_id: str, mask: object) -> None:

@@ -56,7 +56,12 @@ class Leniency:
     @property
     def notes(self) -> tuple[str, ...]:
         """The leniencies in words."""
-        return (("missing masks allowed, counted 0",) if self.allow_missing else ()) + (("masks of other sizes resampled",) if self.resize else ())
+        return (("missing masks allowed, counted 0",) if self.allow_missing else ()) + (
+            ("masks of other sizes resampled",) if self.resize else ()
+        )
+
+
+STRICT = Leniency()
 
 
 def score_frames(
@@ -64,7 +69,7 @@ def score_frames(
     benchmark: Benchmark,
     *,
     protocol: ScoringProtocol,
-    leniency: Leniency = Leniency(),
+    leniency: Leniency = STRICT,
     workers: int | None = None,
     on_event: Callable[[TubeTable], None] = lambda table: None,
 ) -> list[TubeTable]:
@@ -101,7 +106,9 @@ def score_frames(
 
 def _refuse_faults(store: PredictionStore, benchmark: Benchmark, tables: Iterable[TubeTable]) -> None:
     strangers = sorted(store.episode_ids() - set(benchmark.episode_ids))
-    findings = [Finding("extra-episode", str(store.folder / name), name, f"an episode of {benchmark.label}", "remove it") for name in strangers]
+    findings = [
+        Finding("extra-episode", str(store.folder / name), name, f"an episode of {benchmark.label}", "remove it") for name in strangers
+    ]
     findings.extend(finding for table in tables for finding in table.findings)
     if findings:
         fix = f"first: {findings[0]}; mend all of them (--json lists them for machines), or see --allow-missing and --resize"
@@ -171,7 +178,9 @@ class _TubeScorer:
             self._fault("extra-file", f"{prediction.path}: {name}", "a file", "<frame>.png and nothing else", "remove it")
         return prediction
 
-    def _frame(self, frame: Frame, episode_ids: Sequence[str], predictions: Sequence[Prediction | None]) -> Iterator[tuple[float, float] | None]:
+    def _frame(
+        self, frame: Frame, episode_ids: Sequence[str], predictions: Sequence[Prediction | None]
+    ) -> Iterator[tuple[float, float] | None]:
         truth = self.kernel.prepare(self._truth(frame), self.tolerance)
         seen: dict[bytes, tuple[float, float] | None] = {}  # draws often agree, and then so do the bytes
         for prediction in predictions:
@@ -211,7 +220,13 @@ class _TubeScorer:
         try:
             packed = self.kernel.read_prediction(data)
         except PngError as error:
-            self._fault("unreadable" if "value" not in str(error) else "values", where, str(error), "a one-channel PNG of 0 and 1, or of 0 and 255", "write it again")
+            self._fault(
+                "unreadable" if "value" not in str(error) else "values",
+                where,
+                str(error),
+                "a one-channel PNG of 0 and 1, or of 0 and 255",
+                "write it again",
+            )
             return None
         size = self.tube.clip.size
         if packed.size not in {size, self.protocol.size(size)}:

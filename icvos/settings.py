@@ -1,11 +1,11 @@
 """Where things lie when the command line does not say: the environment, then `icvos.toml` in the current folder.
 
-    benchmark = "ic-vos"        # the release that `run` and `score` use
-    runs = "runs"               # where `run` writes and `leaderboard` reads
-    data = "/data"              # DAVIS/, MOSE/, LVOS/, COCO/ inside
+benchmark = "ic-vos"        # the release that `run` and `score` use
+runs = "runs"               # where `run` writes and `leaderboard` reads
+data = "/data"              # DAVIS/, MOSE/, LVOS/, COCO/ inside
 
-    [roots]                     # or one by one
-    davis = "/elsewhere/DAVIS"
+[roots]                     # or one by one
+davis = "/elsewhere/DAVIS"
 """
 
 from __future__ import annotations
@@ -85,5 +85,6 @@ def _check(path: Path, data: dict[str, Any]) -> None:
         if key not in _KEYS:
             raise UserInputError("unknown setting", f"{path}, {key}", fix=did_you_mean(key, _KEYS))
         if not isinstance(value, _KEYS[key]) or (key == "roots" and not all(isinstance(root, str) for root in value.values())):
-            raise UserInputError("wrong setting", f"{path}, {key}", repr(value), "a path" if key != "roots" else "source = path", "mend the file")
-
+            raise UserInputError(
+                "wrong setting", f"{path}, {key}", repr(value), "a path" if key != "roots" else "source = path", "mend the file"
+            )

@@ -21,6 +21,7 @@ from typing import Any
 from icvos.errors import DataError, UserInputError
 from icvos.files import atomic_file, read_json, to_json, write_text
 from icvos.png import encode_png
+from icvos.results import Timing
 from icvos.types import Mask
 
 RUN = "run.json"
@@ -40,15 +41,6 @@ class RunKey:
     code: str  # where the method's code comes from: a package and its version, or the sha256 of its file
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """How long one episode took; an episode that shared its pass over the clip counts its part."""
-
-    frames: int
-    seconds: float
-    peak_rss_bytes: int
-
-
 class Prediction:
     """The mask files of one episode, in a zip or in a folder; read one at a time, never unpacked."""
 
@@ -62,7 +54,9 @@ class Prediction:
         try:
             self._zip = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
-            raise DataError("cannot read the prediction", path, str(error), "a whole zip of PNGs", "remove the file and run again") from error
+            raise DataError(
+                "cannot read the prediction", path, str(error), "a whole zip of PNGs", "remove the file and run again"
+            ) from error
         names = self._zip.namelist()
         self._files = {name[:-4]: name for name in names if name.endswith(".png") and "/" not in name}
         self.strangers = sorted(set(names) - set(self._files.values()))
@@ -115,7 +109,9 @@ class PredictionStore:
         if (root / RUN).exists():
             _refuse_other_run(root, key)
         elif root.is_dir() and any(root.iterdir()):
-            raise UserInputError("the folder holds no run", root, f"{next(iter(root.iterdir())).name}", "an empty folder", "give another --out")
+            raise UserInputError(
+                "the folder holds no run", root, f"{next(iter(root.iterdir())).name}", "an empty folder", "give another --out"
+            )
         else:
             write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": str(benchmark.resolve())}))
         return cls(root, key)
@@ -161,7 +157,7 @@ class PredictionStore:
     def timings(self) -> Iterator[Timing]:
         """What was kept of the episodes' times."""
         for path in sorted((self.root / TIMING).rglob("*.json")):
-            yield Timing(**read_json(path))
+            yield Timing.load(path)
 
     def find(self, episode_id: str) -> Prediction | None:
         """An episode's prediction, or None where there is none.
@@ -195,7 +191,9 @@ def _read_key(root: Path) -> RunKey:
     try:
         return RunKey(**data["key"])
     except (KeyError, TypeError) as error:
-        raise DataError("not a run of this version", root / RUN, f"{type(error).__name__} {error}", fix="run the method again into another folder") from error
+        raise DataError(
+            "not a run of this version", root / RUN, f"{type(error).__name__} {error}", fix="run the method again into another folder"
+        ) from error
 
 
 def _refuse_other_run(root: Path, key: RunKey) -> None:
@@ -203,4 +201,10 @@ def _refuse_other_run(root: Path, key: RunKey) -> None:
     for field in fields(RunKey):
         before, after = getattr(old, field.name), getattr(key, field.name)
         if before != after:
-            raise UserInputError(f"the folder belongs to another run, `{field.name}` differs", root, before, after, "give another --out, or remove the folder")
+            raise UserInputError(
+                f"the folder belongs to another run, `{field.name}` differs",
+                root,
+                before,
+                after,
+                "give another --out, or remove the folder",
+            )

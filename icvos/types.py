@@ -207,7 +207,10 @@ class Source(Protocol):
 class Prompter(Protocol):
     """The half of a method that looks at the supports and at frame 0."""
 
-    card: MethodCard
+    @property
+    def card(self) -> MethodCard:
+        """What the method says of itself."""
+        ...
 
     def prompt(self, frame: Image, supports: Sequence[Support]) -> Prompt:
         """What to follow from frame 0 on."""
@@ -225,7 +228,10 @@ class Propagator(Protocol):
 class Segmenter(Protocol):
     """All that the runner knows of a method."""
 
-    card: MethodCard
+    @property
+    def card(self) -> MethodCard:
+        """What the method says of itself."""
+        ...
 
     def segment(self, frames: Iterable[Image], supports: Sequence[Support]) -> Iterator[Mask]:
         """One mask a frame, in order, (H, W) bool of the frame's size."""

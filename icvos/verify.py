@@ -55,7 +55,7 @@ def _compare(path: Path, found: str | OSError, expected: str) -> Finding | None:
     if isinstance(found, FileNotFoundError):
         return Finding("missing", str(path), "no file", f"sha256 {expected[:12]}…", "fetch the source again")
     if isinstance(found, OSError):
-        return Finding("unreadable", str(path), found.strerror, "a file that can be read", "check its permissions")
+        return Finding("unreadable", str(path), found.strerror or "an error", "a file that can be read", "check its permissions")
     if found != expected:
         return Finding("changed", str(path), f"sha256 {found[:12]}…", f"{expected[:12]}…", "fetch the source again")
     return None

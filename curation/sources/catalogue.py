@@ -66,7 +66,10 @@ CATALOGUE = (
     ),
 )
 ENTRIES = {entry.name: entry for entry in CATALOGUE}
-_OTHER_SIGNS = (("PASCAL VOC", ("SegmentationClass*", "JPEGImages")), ("an official IC-VOS tree", ("*/JPEGImages", "*/Annotations/*/*.png")))
+_OTHER_SIGNS = (
+    ("PASCAL VOC", ("SegmentationClass*", "JPEGImages")),
+    ("an official IC-VOS tree", ("*/JPEGImages", "*/Annotations/*/*.png")),
+)
 
 
 def entry_of(name: str) -> Entry | None:
@@ -107,6 +110,8 @@ def check_root(name: str, root: Path) -> None:
     """
     entry = ENTRIES[name]
     if not root.is_dir():
-        raise UserInputError("no such folder", root, expected=f"{entry.title}: {entry.layout}", fix=f"check the path, or fetch it from {entry.page}")
+        raise UserInputError(
+            "no such folder", root, expected=f"{entry.title}: {entry.layout}", fix=f"check the path, or fetch it from {entry.page}"
+        )
     if not all(next(root.glob(sign), None) is not None for sign in entry.signs):
         raise DataError("another data set", root, recognise(root), f"{entry.title}: {entry.layout}", f"give the folder of {name}")

@@ -65,11 +65,17 @@ class Coco:
 
     @cached_property
     def _data(self) -> dict[str, Any]:
-        data = read_json(self.path)
+        data: dict[str, Any] = read_json(self.path)
         missing = {"images", "annotations", "categories"} - set(data if isinstance(data, dict) else ())
         if missing:
-            raise DataError("not COCO instances", self.path, f"no {', '.join(sorted(missing))}", "images, annotations, categories", "fetch it again")
-        strangers = {entry["id"]: entry["name"] for entry in data["categories"] if entry["id"] not in BY_ID or BY_ID[entry["id"]].name != entry["name"]}
+            raise DataError(
+                "not COCO instances", self.path, f"no {', '.join(sorted(missing))}", "images, annotations, categories", "fetch it again"
+            )
+        strangers = {
+            entry["id"]: entry["name"]
+            for entry in data["categories"]
+            if entry["id"] not in BY_ID or BY_ID[entry["id"]].name != entry["name"]
+        }
         if strangers:
             raise DataError("other classes than COCO's 80", self.path, f"{strangers}", fix="give the official instances file")
         return data
@@ -82,8 +88,8 @@ class Coco:
         """
         usable: list[Candidate] = []
         refused: list[tuple[int, str]] = []
-        for image_id, annotations in sorted(self._by_class.get(category.id, {}).items()):
-            candidate = self._candidate(image_id, annotations)
+        for image_id, entries in sorted(self._by_class.get(category.id, {}).items()):
+            candidate = self._candidate(image_id, entries)
             area = rle_area(candidate.mask)
             if area < self.min_area:
                 refused.append((image_id, f"area {area} px below {self.min_area}"))
@@ -112,9 +118,15 @@ class Coco:
         for entry in self._data["annotations"]:
             where = f"{self.path}, annotation {entry.get('id')}"
             if entry.get("image_id") not in self._images:
-                findings.append(Finding("unlisted-image", where, f"image {entry.get('image_id')}", "an image of the file", "fetch the annotations again"))
+                findings.append(
+                    Finding(
+                        "unlisted-image", where, f"image {entry.get('image_id')}", "an image of the file", "fetch the annotations again"
+                    )
+                )
             if entry.get("category_id") not in BY_ID:
-                findings.append(Finding("unknown-class", where, f"class {entry.get('category_id')}", "a COCO class id", "fetch the annotations again"))
+                findings.append(
+                    Finding("unknown-class", where, f"class {entry.get('category_id')}", "a COCO class id", "fetch the annotations again")
+                )
         return findings
 
     def _candidate(self, image_id: int, annotations: list[dict[str, Any]]) -> Candidate:
@@ -130,11 +142,19 @@ class Coco:
         try:
             return union_of_segmentations([entry["segmentation"] for entry in annotations], size)
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError("a malformed segmentation", f"{self.path}, image {image_id}", found=str(error), fix="fetch the annotations again") from error
+            raise DataError(
+                "a malformed segmentation", f"{self.path}, image {image_id}", found=str(error), fix="fetch the annotations again"
+            ) from error
 
     def _default_split(self) -> str:
         there = [split for split in SPLITS if (self.root / "annotations" / f"instances_{split}.json").is_file()]
         if not there:
             found = sorted(path.name for path in self.root.glob("annotations/instances_*.json"))
-            raise DataError("no COCO val annotations", self.root / "annotations", ", ".join(found), "instances_val2017.json", "fetch it, or give --support-split")
+            raise DataError(
+                "no COCO val annotations",
+                self.root / "annotations",
+                ", ".join(found),
+                "instances_val2017.json",
+                "fetch it, or give --support-split",
+            )
         return there[0]

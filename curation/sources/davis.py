@@ -49,7 +49,13 @@ class _Davis:
         """
         for name in self.sequences():
             if findings := self._unmatched(name):
-                raise DataError("frames and masks do not match", self.images / name, findings[0], fix="run `icvos verify --davis DIR` for all faults", findings=findings)
+                raise DataError(
+                    "frames and masks do not match",
+                    self.images / name,
+                    findings[0],
+                    fix="run `icvos verify --davis DIR` for all faults",
+                    findings=findings,
+                )
             yield self._clip(name)
 
     def instances(self, clip: Clip) -> tuple[Instance, ...]:
@@ -83,11 +89,23 @@ class _Davis:
         if not images:
             return [Finding("no-frames", str(self.images / name), "no frames", "*.jpg", "fetch the sequence, or take it off the list")]
         without_mask = [
-            Finding("frame-without-mask", str(self.images / name / f"{stem}.jpg"), "no mask", f"{self.annotations / name / stem}.png", "fetch the sequence again")
+            Finding(
+                "frame-without-mask",
+                str(self.images / name / f"{stem}.jpg"),
+                "no mask",
+                f"{self.annotations / name / stem}.png",
+                "fetch the sequence again",
+            )
             for stem in sorted(images - masks)
         ]
         without_frame = [
-            Finding("mask-without-frame", str(self.annotations / name / f"{stem}.png"), "no frame", f"{self.images / name / stem}.jpg", "fetch the sequence again")
+            Finding(
+                "mask-without-frame",
+                str(self.annotations / name / f"{stem}.png"),
+                "no frame",
+                f"{self.images / name / stem}.jpg",
+                "fetch the sequence again",
+            )
             for stem in sorted(masks - images)
         ]
         return without_mask + without_frame

@@ -100,10 +100,16 @@ def _all_roots(names: list[str], data: Path | None, davis: Path | None, coco: Pa
     missing = [name for name in wanted if name not in roots]
     if missing:
         _show_what_to_fetch(wanted)
-        raise UserInputError("where is the data?", ", ".join(missing), fix="fetch what the table lists, then say --data DIR, --root NAME=DIR, or set ICVOS_DATA")
+        raise UserInputError(
+            "where is the data?",
+            ", ".join(missing),
+            fix="fetch what the table lists, then say --data DIR, --root NAME=DIR, or set ICVOS_DATA",
+        )
     for name in names:
         if name not in source_names():
-            raise UserInputError("no adapter yet", name, expected=", ".join(source_names()), fix="leave it out of --sources, or install a plug-in for it")
+            raise UserInputError(
+                "no adapter yet", name, expected=", ".join(source_names()), fix="leave it out of --sources, or install a plug-in for it"
+            )
     return {name: roots[name] for name in wanted}
 
 
@@ -111,14 +117,15 @@ def _show_what_to_fetch(names: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from curation.sources.catalogue import ENTRIES, entry_of
+    from curation.sources.catalogue import entry_of
 
     console = Console(stderr=True)
+    console = console if console.is_terminal else Console(stderr=True, width=160)
     table = Table("data", "page", "size", "licence", "expected below --data DIR", title="What to fetch")
-    for entry in dict.fromkeys(entry_of(name) for name in names if entry_of(name)):
-        if entry in ENTRIES.values():
-            table.add_row(entry.title, entry.page, entry.download, entry.licence, "\n".join(f"{entry.folder}/{part.strip()}" for part in entry.layout.split(", ")))
-    console.print(table) if console.is_terminal else Console(stderr=True, width=160).print(table)
+    for entry in dict.fromkeys(entry for name in names if (entry := entry_of(name))):
+        layout = "\n".join(f"{entry.folder}/{part}" for part in entry.layout.split(", "))
+        table.add_row(entry.title, entry.page, entry.download, entry.licence, layout)
+    console.print(table)
 
 
 def _show(curated: Curated, benchmark: Benchmark | None, as_json: bool) -> None:
@@ -134,8 +141,9 @@ def _show(curated: Curated, benchmark: Benchmark | None, as_json: bool) -> None:
         click.echo(f"out  {entry.clip}/{entry.label}  {entry.rule}: {entry.reason}")
     clips = {tube.clip.key: len(tube.clip.frames) for tube in curated.tubes}
     classes = {tube.category.name for tube in curated.tubes}
-    total = f"{len(curated.tubes)} tubes of {len(classes)} classes in {len(clips)} clips, {sum(clips.values())} frames; {len(curated.left_out)} left out"
-    click.echo(f"{total}\n{benchmark.label} in {benchmark.path}, {len(benchmark.records)} episodes" if benchmark else f"{total}; nothing written")
+    counts = f"{len(curated.tubes)} tubes of {len(classes)} classes in {len(clips)} clips, {sum(clips.values())} frames"
+    click.echo(f"{counts}; {len(curated.left_out)} left out")
+    click.echo(f"{benchmark.label} in {benchmark.path}, {len(benchmark.records)} episodes" if benchmark else "nothing written")
 
 
 def _summary(curated: Curated, benchmark: Benchmark | None) -> dict[str, Any]:
@@ -146,7 +154,8 @@ def _summary(curated: Curated, benchmark: Benchmark | None) -> dict[str, Any]:
         "path": str(benchmark.path) if benchmark else None,
         "episodes": len(benchmark.records) if benchmark else None,
         "tubes": [
-            {"id": tube.id, "class": tube.category.name, "frames": len(tube.clip.frames), "objects": tube.instances} for tube in curated.tubes
+            {"id": tube.id, "class": tube.category.name, "frames": len(tube.clip.frames), "objects": tube.instances}
+            for tube in curated.tubes
         ],
         "left_out": [asdict(entry) for entry in curated.left_out],
     }

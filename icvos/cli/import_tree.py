@@ -51,12 +51,25 @@ def command(
         raise UserInputError("where is the data?", "coco", fix="say --coco DIR or --data DIR, or set ICVOS_DATA")
     pool = Coco(roots["coco"], support_split, min_support_area)
     tubes = read_official_tree(path)
-    records = {IMPORTED: SourceRecord(title="a tree in the official IC-VOS layout", page="", licence="as its sources"), "coco": source_record("coco", pool.split)}
+    records = {
+        IMPORTED: SourceRecord(title="a tree in the official IC-VOS layout", page="", licence="as its sources"),
+        "coco": source_record("coco", pool.split),
+    }
     rules = {"min-support-area": f"{min_support_area} px", "support-split": pool.split}
     draft = Draft(name, release_version, seed, rules, records, {IMPORTED: path, "coco": roots["coco"]})
     with file_bar("hashing") as on_progress:
         benchmark = freeze(out or options.settings().benchmark, draft, tubes, pool, on_progress)
     if as_json:
-        click.echo(json.dumps({"release": benchmark.label, "path": str(benchmark.path), "tubes": [tube.id for tube in tubes], "episodes": len(benchmark.records)}, indent=1))
+        click.echo(
+            json.dumps(
+                {
+                    "release": benchmark.label,
+                    "path": str(benchmark.path),
+                    "tubes": [tube.id for tube in tubes],
+                    "episodes": len(benchmark.records),
+                },
+                indent=1,
+            )
+        )
     else:
         click.echo(f"{len(tubes)} tubes imported: {benchmark.label} in {benchmark.path}, {len(benchmark.records)} episodes")

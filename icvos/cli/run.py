@@ -71,9 +71,19 @@ def command(
             workers=workers or (core_count() if loaded.card.parallel else 1),
             on_event=lambda event: advance(event.masks),
         )
-    done = {"run": str(root), "episodes": report.episodes_done, "kept": report.episodes_kept, "masks": report.masks, "seconds": round(report.seconds, 3)}
+    done = {
+        "run": str(root),
+        "episodes": report.episodes_done,
+        "kept": report.episodes_kept,
+        "masks": report.masks,
+        "seconds": round(report.seconds, 3),
+    }
     rate = f", {report.masks / report.seconds:.0f} masks/s" if report.masks else ""
-    click.echo(json.dumps(done, indent=1) if as_json else f"{root}: {report.episodes_done} episodes predicted, {report.episodes_kept} there before{rate}")
+    click.echo(
+        json.dumps(done, indent=1)
+        if as_json
+        else f"{root}: {report.episodes_done} episodes predicted, {report.episodes_kept} there before{rate}"
+    )
 
 
 def _folder_name(name: str) -> str:

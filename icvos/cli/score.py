@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @options.benchmark
 @options.roots
 @click.option("--protocol", default="native@1", show_default=True, help="native@1, or paper-512@1.")
-@click.option("--out", type=options.FOLDER, help="Where the results go.  [default: results/ in the run; runs/NAME/results for a folder of masks]")
+@click.option(
+    "--out", type=options.FOLDER, help="Where the results go.  [default: results/ in the run; runs/NAME/results for a folder of masks]"
+)
 @click.option("--method-name", help="What to call the method of a folder of masks.  [default: the folder's name]")
 @click.option("--allow-missing", is_flag=True, help="Count masks that are not there as 0 instead of refusing.")
 @click.option("--resize", is_flag=True, help="Resample masks of another size instead of refusing.")
@@ -87,7 +89,9 @@ def _runs_below(path: Path) -> list[Path]:
     return inside if inside and not (path / RUN).exists() else [path]
 
 
-def _release_of(store: PredictionStore, benchmark: Path | None, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> Benchmark:
+def _release_of(
+    store: PredictionStore, benchmark: Path | None, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]
+) -> Benchmark:
     from icvos.errors import UserInputError
 
     remembered = store.about.get("benchmark")

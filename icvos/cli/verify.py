@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 @click.option("--source", help="Check a source's whole tree instead of a release: davis, davis2016, coco, or a plug-in's.")
 @options.as_json
 def command(
-    release: Path | None, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...], source: str | None, as_json: bool
+    release: Path | None,
+    data: Path | None,
+    davis: Path | None,
+    coco: Path | None,
+    named: tuple[str, ...],
+    source: str | None,
+    as_json: bool,
 ) -> None:
     """Check RELEASE against the source trees on disk, and list every fault.
 

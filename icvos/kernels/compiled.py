@@ -15,12 +15,14 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from icvos.kernels.base import Counts, Kernel, Packed, Prepared, Words, check_tolerance, half_widths, values_error, words_across
+from icvos.kernels.base import Counts, Kernel, Packed, Prepared, check_tolerance, half_widths, values_error
 from icvos.kernels.packed import PackedKernel
-from icvos.png import PngError, Scanlines
+from icvos.png import PngError, Scanlines, unfiltered
 
 _WIDEST = 31  # beyond it, the reach of a tolerance does not fit into one word
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_MANY = 3  # boundary pixels of a word from which on it pays to look at them together
+_BINARY = np.array([1, 255], np.uint8)
 _ONE, _LAST = np.uint64(1), np.uint64(63)
 
 
@@ -31,28 +33,25 @@ class CompiledKernel(Kernel):
 
     def __init__(self) -> None:
         self._plain = PackedKernel()
-        self._half_widths: dict[int, NDArray[np.int64]] = {}
+        self._spans: dict[int, NDArray[np.uint64]] = {}
 
     def pick(self, scanlines: Scanlines, foreground: NDArray[np.bool_]) -> Packed:
         """See `Kernel.pick`."""
         if scanlines.interlaced or scanlines.depth != 8:
             return self._plain.pick(scanlines, foreground)
-        words = _empty(scanlines)
-        wanted = np.flatnonzero(foreground).astype(np.uint8)
-        _pack_values(_unfiltered(scanlines), scanlines.stride, scanlines.size[1], wanted, words)
-        return Packed(words, scanlines.size)
+        return _packed(scanlines, foreground.nonzero()[0].astype(np.uint8))[0]
 
     def pick_binary(self, scanlines: Scanlines) -> Packed:
         """See `Kernel.pick_binary`."""
-        if scanlines.interlaced or scanlines.depth not in (1, 8):
+        if scanlines.depth == 1 and not scanlines.interlaced:
+            rows = unfiltered(scanlines.data, scanlines.size[0], scanlines.stride)
+            return Packed(_words_of_bits(rows, scanlines.size[1]), scanlines.size)
+        if scanlines.interlaced or scanlines.depth != 8:
             return self._plain.pick_binary(scanlines)
-        words = _empty(scanlines)
-        octets = _unfiltered(scanlines)
-        if scanlines.depth == 1:
-            _pack_bits(octets, scanlines.stride, scanlines.size[1], words)
-        elif not _pack_binary(octets, scanlines.stride, scanlines.size[1], words):
+        packed, seen = _packed(scanlines, _BINARY)
+        if seen > 2:  # a third value, or both
             raise values_error(scanlines)
-        return Packed(words, scanlines.size)
+        return packed
 
     def prepare(self, truth: Packed, tolerance: int) -> Prepared:
         """See `Kernel.prepare`."""
@@ -66,27 +65,23 @@ class CompiledKernel(Kernel):
         tolerance = prepared.tolerance
         if tolerance > _WIDEST:
             return self._plain.count(prediction, prepared)
-        if tolerance not in self._half_widths:
-            self._half_widths[tolerance] = np.array(half_widths(tolerance), np.int64)
-        widths = self._half_widths[tolerance]
-        return Counts(*_count(prediction.words, prepared.truth.words, prepared.edge, prepared.edge_length, prediction.size[1], widths))
+        if tolerance not in self._spans:
+            self._spans[tolerance] = _spans(tolerance)
+        spans = self._spans[tolerance]
+        return Counts(*_count(prediction.words, prepared.truth.words, prepared.edge, prepared.edge_length, prediction.size[1], spans))
 
 
-def _empty(scanlines: Scanlines) -> Words:
-    return np.empty((scanlines.size[0], words_across(scanlines.size[1])), np.uint64)
+def _packed(scanlines: Scanlines, wanted: NDArray[np.uint8]) -> tuple[Packed, int]:
+    """The pixels that have a wanted value; which were seen: 1 the first wanted, 2 another, 4 one neither wanted nor 0."""
+    words, seen = _words_of_values(np.frombuffer(scanlines.data, np.uint8), scanlines.stride, wanted)
+    if seen < 0:
+        raise PngError("a damaged PNG (row filter)")
+    return Packed(words, scanlines.size), seen
 
 
-def _unfiltered(scanlines: Scanlines) -> NDArray[np.uint8]:
-    """The bytes of all scanlines, one after the other, with their filters undone; the filter bytes themselves may be anything."""
-    octets = np.frombuffer(scanlines.data, np.uint8)
-    filters = octets[:: scanlines.stride]
-    if not filters.any():
-        return octets
-    if filters.max() > 4:
-        raise PngError(f"a damaged PNG (row filter {filters.max()})")
-    octets = octets.copy()
-    _undo_filters(octets, scanlines.stride)
-    return octets
+def _spans(tolerance: int) -> NDArray[np.uint64]:
+    """For each row 0..tolerance off a disc's centre, its pixels in a window that starts `tolerance` left of the centre."""
+    return np.array([((1 << 2 * reach + 1) - 1) << tolerance - reach for reach in half_widths(tolerance)], np.uint64)
 
 
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,96 +145,106 @@ def _reversed(_typing: Any, octet: Any) -> Any:
 
 
 @_jit
-def _row_of(flat, stride, y, across):  # type: ignore[no-untyped-def]
-    """A row's values with enough bytes after them to read whole words: the buffer itself, or a copy where it ends too soon."""
-    start = y * stride + 1
-    if start + 64 * across <= flat.size:
-        return flat[start : start + 64 * across]
+def _words_of_row(source, start, width, wanted, out):  # type: ignore[no-untyped-def]
+    """One row of values as words; which values were seen, as `_packed` says. Reads on to the end of the last word."""
+    seen = 0
+    for k in range(out.size):
+        rest = ~_equal(source, start + 64 * k, 0)
+        if k == out.size - 1:
+            rest &= _ALL >> np.uint64(-width & 63)
+        word = np.uint64(0)
+        if rest:
+            for index in range(wanted.size):
+                same = _equal(source, start + 64 * k, wanted[index]) & rest
+                if same:
+                    seen |= 1 if index == 0 else 2
+                word |= same
+            if rest != word:
+                seen |= 4
+        out[k] = word
+    return seen
+
+
+@_jit
+def _words_of_values(flat, stride, wanted):  # type: ignore[no-untyped-def]
+    """Scanlines of one byte a pixel as words, and which values were seen (-1: an unknown row filter).
+
+    A row without a filter is read where it lies; others are undone in `row`, which until then holds the row above.
+    """
+    height, width = flat.size // stride, stride - 1
+    across = (width + 63) // 64
+    words = np.empty((height, across), np.uint64)
     row = np.zeros(64 * across, np.uint8)
-    row[: stride - 1] = flat[start : start + stride - 1]
-    return row
+    holds_above, seen = True, 0
+    for y in range(height):
+        start, kind = y * stride + 1, flat[y * stride]
+        if kind > 4:
+            return words, -1
+        if kind == 0 and start + 64 * across <= flat.size:
+            seen |= _words_of_row(flat, start, width, wanted, words[y])
+            holds_above = False
+            continue
+        if kind > 1 and not holds_above:
+            row[:width] = flat[start - stride : start - stride + width]
+        _undo_row(flat, start, width, kind, row)
+        seen |= _words_of_row(row, 0, width, wanted, words[y])
+        holds_above = True
+    return words, seen
 
 
 @_jit
-def _pack_values(flat, stride, width, wanted, words):  # type: ignore[no-untyped-def]
-    """Pixels that have one of the wanted values, as words."""
-    across = words.shape[1]
-    words[:] = 0
-    for y in range(words.shape[0]):
-        row = _row_of(flat, stride, y, across)
-        for value in wanted:
-            for k in range(across):
-                words[y, k] |= _equal(row, 64 * k, value)
-        words[y, across - 1] &= _ALL >> np.uint64(-width & 63)
+def _undo_row(flat, start, width, kind, row):  # type: ignore[no-untyped-def]
+    """Undo the filter of a row, which takes the place of the row above it in `row`.
+
+    Where 64 filtered bytes are 0, which in masks is nearly everywhere, they are undone at once.
+    """
+    if kind == 0:
+        row[:width] = flat[start : start + width]
+        return
+    if kind == 2:
+        filtered = flat[start : start + width]
+        for x in range(filtered.size):
+            row[x] = np.uint8(row[x] + filtered[x])
+        return
+    left = corner = np.uint8(0)
+    for first in range(0, width, 64):
+        end = min(first + 64, width)
+        level = end - first == 64 and kind != 3 and _equal(flat, start + first, 0) == _ALL
+        if level and (kind == 1 or _equal(row, first, corner) == _ALL):
+            row[first:end] = left  # Paeth's guess is the left neighbour as long as the row above does not change
+        else:
+            left, corner = _undo_part(flat, start, first, end, kind, row, left, corner)
 
 
 @_jit
-def _pack_binary(flat, stride, width, words):  # type: ignore[no-untyped-def]
-    """Pixels that are not 0, as words; False if there are other values than 0 and one of 1 and 255."""
-    across = words.shape[1]
-    any_1, any_255, any_other = np.uint64(0), np.uint64(0), np.uint64(0)
-    for y in range(words.shape[0]):
-        row = _row_of(flat, stride, y, across)
-        for k in range(across):
-            inside = _ALL >> np.uint64(-width & 63) if k == across - 1 else _ALL
-            word = ~_equal(row, 64 * k, 0) & inside
-            words[y, k] = word
-            if word:
-                is_1, is_255 = _equal(row, 64 * k, 1), _equal(row, 64 * k, 255)
-                any_1 |= is_1 & word
-                any_255 |= is_255 & word
-                any_other |= word & ~(is_1 | is_255)
-    return any_other == 0 and (any_1 == 0 or any_255 == 0)
-
-
-@_jit
-def _pack_bits(flat, stride, width, words):  # type: ignore[no-untyped-def]
-    """One-bit pixels, highest bit first, as words."""
-    octets = words.view(np.uint8)  # little endian, as every machine that numba compiles for
-    tail = _ALL >> np.uint64(-width & 63)
-    words[:, -1] = 0
-    for y in range(words.shape[0]):
-        for k in range(stride - 1):
-            octets[y, k] = _reversed(flat[y * stride + 1 + k])
-        words[y, -1] &= tail
-
-
-@_jit
-def _undo_filters(flat, stride):  # type: ignore[no-untyped-def]
-    """Undo the row filters in place. Where 64 filtered bytes are 0, which in masks is nearly everywhere, they are undone at once."""
-    above = np.zeros(stride, np.uint8)  # the row above; byte 0 stands for the pixel left of the first
-    for y in range(flat.size // stride):
-        row, kind = flat[y * stride : (y + 1) * stride], flat[y * stride]
-        row[0] = 0
-        if kind == 2:
-            for x in range(1, stride):
-                row[x] = np.uint8(row[x] + above[x])
-        elif kind != 0:
-            x = 1
-            while x < stride:
-                end = min(x + 64, stride)
-                all_0 = end - x == 64 and _equal(row, x, 0) == _ALL
-                if all_0 and (kind == 1 or (kind == 4 and _equal(above, x, above[x - 1]) == _ALL)):
-                    row[x:end] = row[x - 1]
-                else:
-                    _undo_some(row, above, x, end, kind)
-                x = end
-        above = row
-
-
-@_jit
-def _undo_some(row, above, start, end, kind):  # type: ignore[no-untyped-def]
-    """Undo the filters Sub, Average and Paeth on a part of a row."""
-    for x in range(start, end):
-        left, up, corner = np.int64(row[x - 1]), np.int64(above[x]), np.int64(above[x - 1])
-        guess = left
+def _undo_part(flat, start, first, end, kind, row, left, corner):  # type: ignore[no-untyped-def]
+    """Undo the filters Sub, Average and Paeth, byte by byte; the last value and the one above it."""
+    for x in range(first, end):
+        a, b, c = np.int64(left), np.int64(row[x]), np.int64(corner)
+        guess = a
         if kind == 3:
-            guess = (left + up) >> 1
+            guess = (a + b) >> 1
         elif kind == 4:
-            to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
-            if to_left > to_up or to_left > to_corner:
-                guess = up if to_up <= to_corner else corner
-        row[x] = np.uint8(row[x] + guess)
+            to_a, to_b, to_c = abs(b - c), abs(a - c), abs(a + b - 2 * c)
+            if to_a > to_b or to_a > to_c:
+                guess = b if to_b <= to_c else c
+        corner = row[x]
+        left = np.uint8(np.int64(flat[start + x]) + guess)
+        row[x] = left
+    return left, corner
+
+
+@_jit
+def _words_of_bits(rows, width):  # type: ignore[no-untyped-def]
+    """Rows of one-bit pixels, highest bit first, as words."""
+    height, used = rows.shape
+    words = np.zeros((height, (width + 63) // 64), np.uint64)
+    octets = words.view(np.uint8)  # little endian, as every machine that numba compiles for
+    for y in range(height):
+        for k in range(used):
+            octets[y, k] = _reversed(rows[y, k])
+        words[y, -1] &= _ALL >> np.uint64(-width & 63)
+    return words
 
 
 @_jit
@@ -250,63 +255,86 @@ def _edge(words, width, pad):  # type: ignore[no-untyped-def]
     inner = ~(_ONE << np.uint64((width - 1) & 63))  # the last column has no right neighbour
     length = np.uint64(0)
     for y in range(height):
-        here, below = words[y], words[min(y + 1, height - 1)]  # the last row is its own lower neighbour
-        out = edge[y + pad, 1:]
+        low = min(y + 1, height - 1)  # the last row is its own lower neighbour
+        any_bit = np.uint64(0)
+        for k in range(across):
+            any_bit |= words[y, k] | words[low, k]
+        if any_bit == 0:
+            continue
         for k in range(across - 1):
-            right = (here[k] >> _ONE) | (here[k + 1] << _LAST)
-            below_right = (below[k] >> _ONE) | (below[k + 1] << _LAST)
-            out[k] = (here[k] ^ right) | (here[k] ^ below_right) | (here[k] ^ below[k])
-            length += _ones(out[k])
-        k = across - 1
-        out[k] = ((here[k] ^ (here[k] >> _ONE) | here[k] ^ (below[k] >> _ONE)) & inner) | (here[k] ^ below[k])
-        length += _ones(out[k])
+            here, below = words[y, k], words[low, k]
+            right = (here >> _ONE) | (words[y, k + 1] << _LAST)
+            below_right = (below >> _ONE) | (words[low, k + 1] << _LAST)
+            edge[y + pad, k + 1] = (here ^ right) | (here ^ below_right) | (here ^ below)
+        here, below = words[y, across - 1], words[low, across - 1]
+        edge[y + pad, across] = (((here ^ (here >> _ONE)) | (here ^ (below >> _ONE))) & inner) | (here ^ below)
+        for k in range(across):
+            length += _ones(edge[y + pad, k + 1])
     return edge, np.int64(length)
 
 
 @_jit
-def _near(edge, other, half_widths):  # type: ignore[no-untyped-def]
+def _near(edge, other, spans):  # type: ignore[no-untyped-def]
     """How many pixels of one padded boundary map have one of the other within the disc."""
-    radius = len(half_widths) - 1
+    radius = len(spans) - 1
     found = np.uint64(0)
     for y in range(radius, edge.shape[0] - radius):
-        for k in range(1, edge.shape[1] - 1):
-            left = edge[y, k]
+        row = edge[y]
+        for k in range(1, row.size - 1):
+            left = row[k]
             if left == 0:
                 continue
             found += _ones(left)
-            for step in range(radius + 1):  # straight up and down, for all the pixels of the word at once
-                left &= ~(other[y - step, k] | other[y + step, k])
-            if left == 0:
-                continue
-            around = np.uint64(0)
-            for row in range(y - radius, y + radius + 1):
-                around |= other[row, k - 1] | other[row, k] | other[row, k + 1]
-            while left and around:
-                place = _lowest(left)
-                left &= left - _ONE
-                if not _has_near(other, y, 64 * k + np.int64(place), half_widths):
+            left &= ~other[y, k]
+            if _ones(left) > _MANY:
+                left = _without_vertical(other, y, k, left, radius)
+                if left and not _any_around(other, y, k, radius):
+                    found -= _ones(left)
+                    continue
+            while left:
+                if not _has_near(other, y, 64 * k + np.int64(_lowest(left)), spans):
                     found -= _ONE
-            found -= _ones(left)
+                left &= left - _ONE
     return np.int64(found)
 
 
 @_jit
-def _has_near(other, y, x, half_widths):  # type: ignore[no-untyped-def]
+def _without_vertical(other, y, k, word, radius):  # type: ignore[no-untyped-def]
+    """The pixels of a word that have none of the other map within the tolerance straight above or below."""
+    for step in range(1, radius + 1):
+        word &= ~(other[y - step, k] | other[y + step, k])
+    return word
+
+
+@_jit
+def _any_around(other, y, k, radius):  # type: ignore[no-untyped-def]
+    """Whether the other map has any pixel in the rows and words that the discs of a word's pixels can reach."""
+    around = np.uint64(0)
+    for row in range(y - radius, y + radius + 1):
+        around |= other[row, k - 1] | other[row, k] | other[row, k + 1]
+    return around != 0
+
+
+@_jit
+def _has_near(other, y, x, spans):  # type: ignore[no-untyped-def]
     """Whether the padded boundary map has a pixel within the disc around (y, x)."""
-    radius = len(half_widths) - 1
-    first, shift = (x - radius) >> 6, np.uint64((x - radius) & 63)
-    for step in range(radius + 1):
-        reach = half_widths[step]
-        span = ((_ONE << np.uint64(2 * reach + 1)) - _ONE) << np.uint64(radius - reach)
-        upper = (other[y - step, first] >> shift) | ((other[y - step, first + 1] << _ONE) << (_LAST - shift))
-        lower = (other[y + step, first] >> shift) | ((other[y + step, first + 1] << _ONE) << (_LAST - shift))
-        if (upper | lower) & span:
+    radius, across = spans.size - 1, other.shape[1]
+    flat = other.ravel()
+    shift = np.uint64((x - radius) & 63)
+    # Unsigned places spare numba's check for negative ones.
+    upper = lower = np.uintp(y * across + ((x - radius) >> 6))
+    for step in range(spans.size):
+        above = (flat[upper] >> shift) | ((flat[upper + np.uintp(1)] << _ONE) << (_LAST - shift))
+        below = (flat[lower] >> shift) | ((flat[lower + np.uintp(1)] << _ONE) << (_LAST - shift))
+        if (above | below) & spans[step]:
             return True
+        upper -= np.uintp(across)
+        lower += np.uintp(across)
     return False
 
 
 @_jit
-def _count(prediction, truth, due_edge, due, width, half_widths):  # type: ignore[no-untyped-def]
+def _count(prediction, truth, due_edge, due, width, spans):  # type: ignore[no-untyped-def]
     """The six counts of `Counts`."""
     common, either = np.uint64(0), np.uint64(0)
     for y in range(truth.shape[0]):
@@ -315,8 +343,8 @@ def _count(prediction, truth, due_edge, due, width, half_widths):  # type: ignor
             either += _ones(prediction[y, k] | truth[y, k])
     if common == either:  # equal masks
         return np.int64(common), np.int64(either), due, due, due, due
-    found_edge, found = _edge(prediction, width, len(half_widths) - 1)
+    found_edge, found = _edge(prediction, width, len(spans) - 1)
     found_near = due_near = 0
     if found and due:
-        found_near, due_near = _near(found_edge, due_edge, half_widths), _near(due_edge, found_edge, half_widths)
+        found_near, due_near = _near(found_edge, due_edge, spans), _near(due_edge, found_edge, spans)
     return np.int64(common), np.int64(either), found, found_near, due, due_near

@@ -15,8 +15,8 @@ from pycocotools import mask as coco_mask
 from icvos.categories import BY_NAME, CATEGORIES
 from icvos.files import to_json, write_bytes, write_text
 from icvos.playground.davis_tree import jpeg_bytes
-from icvos.playground.photographs import Polygon, bridged, cut_out, fill, outlines, photograph
-from icvos.playground.scene import Affine, Layer, Pose, after, place, stamp, texture, to_image, turn
+from icvos.playground.photographs import Polygon, as_bytes, bridged, cut_out, fill, outlines, photograph
+from icvos.playground.scene import Affine, Layer, Pose, after, lit, place, stamp, texture, to_image, turn
 from icvos.types import Image, Size
 
 _SUPERCATEGORIES = (
@@ -94,17 +94,28 @@ PLANS: tuple[InPhotograph | OverTexture, ...] = (
     OverTexture(17004, _GRAVEL, _SAND, (Placed("cat-bust", Pose(230, 235, 0.8)),)),
     OverTexture(17005, _BRICK, _RED, (Placed("cat-bust", Pose(290, 270, 0.62, 8), flip=True, light=_COLD),)),
     OverTexture(
-        17006, _GRASS, _GREEN, (Placed("cat-bust", Pose(120, 290, 0.5, -4), light=_WARM), Placed("cat-bust", Pose(350, 262, 0.58), flip=True, light=_DIM))
+        17006,
+        _GRASS,
+        _GREEN,
+        (Placed("cat-bust", Pose(120, 290, 0.5, -4), light=_WARM), Placed("cat-bust", Pose(350, 262, 0.58), flip=True, light=_DIM)),
     ),
     InPhotograph(47001, "coffee-cup", (320, 480), (0, 0, 600, 400)),
     InPhotograph(47002, "coffee-cup", (360, 480), (44, 2, 564, 392), flip=True, light=_BRIGHT),
     InPhotograph(47003, "coffee-cup", (360, 400), (130, 8, 460, 305), angle=1.0, light=_DIM),
     OverTexture(47004, _GRAVEL, _SLATE, (Placed("coffee-cup", Pose(225, 185, 0.66, 14)),)),
     OverTexture(47005, _GRASS, _STRAW, (Placed("coffee-cup", Pose(270, 170, 0.55, -10), flip=True, light=_BRIGHT),)),
-    OverTexture(47006, _BRICK, _SAND, (Placed("coffee-cup", Pose(130, 140, 0.46)), Placed("coffee-cup", Pose(350, 230, 0.5, 20), flip=True, light=_DIM))),
+    OverTexture(
+        47006,
+        _BRICK,
+        _SAND,
+        (Placed("coffee-cup", Pose(130, 140, 0.46)), Placed("coffee-cup", Pose(350, 230, 0.5, 20), flip=True, light=_DIM)),
+    ),
     # for the rules to refuse: a cup too small to be a support, and a crowd
     OverTexture(
-        90001, _GRAVEL, _SAND, (Placed("camera-man", Pose(165, 225, 0.74)), Placed("coffee-cup", Pose(400, 90, 0.06)), Placed("coffee-cup", Pose(380, 240, 0.3)))
+        90001,
+        _GRAVEL,
+        _SAND,
+        (Placed("camera-man", Pose(165, 225, 0.74)), Placed("coffee-cup", Pose(400, 90, 0.06)), Placed("coffee-cup", Pose(380, 240, 0.3))),
     ),
     OverTexture(
         90002,
@@ -112,7 +123,7 @@ PLANS: tuple[InPhotograph | OverTexture, ...] = (
         _RED,
         (
             Placed("astronaut", Pose(130, 240, 0.52)),
-            *(Placed("cat-bust", Pose(275 + 62 * step, 70 + 25 * (step % 2), 0.15), flip=step % 2 == 1, kind="crowd") for step in range(4)),
+            *(Placed("cat-bust", Pose(258 + 62 * step, 70 + 25 * (step % 2), 0.15), flip=step % 2 == 1, kind="crowd") for step in range(4)),
             Placed("cat-bust", Pose(370, 290, 0.48), light=_WARM),
         ),
     ),
@@ -135,12 +146,9 @@ def clipped(polygon: Polygon, size: Size) -> Polygon:
 
 def _moved(outline: str, to_image_pixels: Affine, size: Size) -> tuple[Polygon, ...]:
     """The outline's polygons after the map between pixel centres, cut to the image."""
-    moved = (clipped((polygon - 0.5) @ to_image_pixels[:, :2].T + to_image_pixels[:, 2] + 0.5, size) for polygon in bridged(outlines()[outline]))
+    linear, shift = to_image_pixels[:, :2], to_image_pixels[:, 2]
+    moved = (clipped((polygon - 0.5) @ linear.T + shift + 0.5, size) for polygon in bridged(outlines()[outline]))
     return tuple(np.round(polygon, 2) for polygon in moved if len(polygon) > 2)
-
-
-def _lit(image: Image, light: Tint) -> Image:
-    return to_image(image * np.float32(light))
 
 
 def _part_of_photograph(plan: InPhotograph) -> tuple[Image, list[tuple[Placed, tuple[Polygon, ...]]]]:
@@ -152,7 +160,7 @@ def _part_of_photograph(plan: InPhotograph) -> tuple[Image, list[tuple[Placed, t
         to_picture = after(_MIRROR + np.array([[0.0, 0.0, width - 1.0], [0.0, 0.0, 0.0]]), to_picture)
     source = photograph(outlines()[plan.outline].photograph)
     image = cv2.warpAffine(source, to_picture, (width, height), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
-    return _lit(image, plan.light), [(Placed(plan.outline, Pose()), _moved(plan.outline, to_picture, plan.size))]
+    return lit(as_bytes(image), plan.light), [(Placed(plan.outline, Pose()), _moved(plan.outline, to_picture, plan.size))]
 
 
 def _over_texture(plan: OverTexture) -> tuple[Image, list[tuple[Placed, tuple[Polygon, ...]]]]:
@@ -203,9 +211,8 @@ def _annotations(found: list[tuple[Placed, tuple[Polygon, ...]]], image_id: int,
 
 def _categories() -> list[dict[str, Any]]:
     firsts = [first for first, _ in _SUPERCATEGORIES]
-    return [
-        {"supercategory": _SUPERCATEGORIES[bisect_right(firsts, category.id) - 1][1], "id": category.id, "name": category.name} for category in CATEGORIES
-    ]
+    groups = [_SUPERCATEGORIES[bisect_right(firsts, category.id) - 1][1] for category in CATEGORIES]
+    return [{"supercategory": group, "id": category.id, "name": category.name} for group, category in zip(groups, CATEGORIES, strict=True)]
 
 
 def coco_paths() -> Iterator[str]:
@@ -222,7 +229,7 @@ def write_coco(root: Path, seed: int) -> None:
         image, found = _part_of_photograph(plan) if isinstance(plan, InPhotograph) else _over_texture(plan)
         exposure = np.random.default_rng((seed, plan.id)).uniform(0.94, 1.06)
         name = f"{plan.id:012d}.jpg"
-        write_bytes(root / "val2017" / name, jpeg_bytes(_lit(image, (exposure,) * 3)))
+        write_bytes(root / "val2017" / name, jpeg_bytes(lit(image, (exposure,) * 3)))
         license_id = 2 if any(placed.outline == "astronaut" for placed, _ in found) else 1
         images.append({"license": license_id, "file_name": name, "height": plan.size[0], "width": plan.size[1], "id": plan.id})
         annotations.extend(_annotations(found, plan.id, plan.size))

@@ -46,7 +46,7 @@ def _keys(*keys: tuple[float, float, float, float, float]) -> tuple[Key, ...]:
 
 def _wall(y: float, tint: tuple[float, float, float] = _RED, name: str = _BRICK) -> Layer:
     """A low wall in front, its upper edge at `y`."""
-    return Layer(slab(texture(name, (200, 800), tint=tint, scale=0.6)), _still(0, y + 100), shadow=True)
+    return Layer(slab(texture(name, (200, 800), tint=tint)), _still(0, y + 100), shadow=True)
 
 
 def _cat_garden() -> Scene:
@@ -57,9 +57,8 @@ def _cat_garden() -> Scene:
 
 def _cat_pair() -> Scene:
     first = Layer(cut_out("cat-bust"), _keys((0, -115, 22, 0.48, 0), (0.6, -62, 14, 0.5, 4), (1, -70, 18, 0.5, -2)), id=1, shadow=True)
-    second = Layer(
-        cut_out("cat-bust", True), _keys((0, 125, 40, 0.4, 3), (0.5, 78, 30, 0.43, -3), (1, 96, 24, 0.42, 1)), id=2, light=(0.72, 0.76, 0.84), shadow=True
-    )
+    approach = _keys((0, 125, 40, 0.4, 3), (0.5, 78, 30, 0.43, -3), (1, 96, 24, 0.42, 1))
+    second = Layer(cut_out("cat-bust", True), approach, id=2, light=(0.72, 0.76, 0.84), shadow=True)
     gravel = Layer(_ground(_GRAVEL, _SAND), _still(), depth=0.7)
     return Scene(SIZE, 32, (gravel, second, first, _wall(78, _SLATE)), _keys((0, -12, 0, 1.05, -1), (1, 18, 4, 0.95, 1)), noise=1.5)
 
@@ -85,12 +84,14 @@ def _cup_slide() -> Scene:
     slide = _keys((0, -85, 10, 0.42, -8), (0.3, -45, -5, 0.5, 6), (0.92, 345, 45, 0.56, 24))
     cup = Layer(cut_out("coffee-cup"), slide, id=1, shadow=True)
     table = Layer(_ground(_BRICK, _SLATE), _still())
-    return Scene(SIZE, 36, (table, cup), _keys((0, -10, 0, 1, 0), (1, 10, 6, 1.05, -1)), exposures=4)
+    return Scene(SIZE, 36, (table, cup), _keys((0, -10, 0, 1, 0), (1, 10, 6, 1.05, -1)), exposures=3)
 
 
 def _late_guest() -> Scene:
-    person = Layer(cut_out("astronaut", True), _keys((0, -96, 36, 0.46, 2), (1, -84, 30, 0.48, -2)), id=1, light=(0.9, 0.93, 1.0), shadow=True)
-    cat = Layer(cut_out("cat-bust"), _keys((0.3, 100, 210, 0.34, 8), (0.65, 98, 52, 0.35, -3), (1, 86, 36, 0.39, 2)), id=2, shadow=True)
+    stand = _keys((0, -96, 36, 0.46, 2), (1, -84, 30, 0.48, -2))
+    person = Layer(cut_out("astronaut", True), stand, id=1, light=(0.9, 0.93, 1.0), shadow=True)
+    rise = _keys((0.3, 100, 210, 0.34, 8), (0.65, 98, 52, 0.35, -3), (1, 86, 36, 0.39, 2))
+    cat = Layer(cut_out("cat-bust"), rise, id=2, shadow=True)
     grass = Layer(_ground(_GRASS, _GREEN), _still(), depth=0.7)
     return Scene(SIZE, 32, (grass, person, cat, _wall(84)), _keys((0, 6, 2, 1.08, 0), (1, -4, 0, 1.0, 0.5)))
 

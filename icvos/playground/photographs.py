@@ -7,6 +7,7 @@ tripod) are cut out with the object so that it does not look bitten, and are no 
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from icvos.errors import DataError
 from icvos.types import Image
@@ -25,6 +27,7 @@ Plane: TypeAlias = NDArray[np.uint8]  # (H, W), 0..255
 
 _SUBPIXEL_BITS = 4
 _MARGIN = 4  # transparent pixels around a cut-out, so that its soft edge is never cut
+_SOFTNESS = 0.8  # of an edge, in pixels of the photograph
 _HALF_SCALE = 0.6  # below this scale a sprite is drawn from its halved copy, which keeps fine texture from flickering
 
 
@@ -57,13 +60,18 @@ class Sprite:
         return int(scale < _HALF_SCALE)
 
 
+def as_bytes(pixels: Any) -> NDArray[np.uint8]:
+    """What OpenCV gives back, named as what it is: 8-bit pixels."""
+    return np.asarray(pixels, np.uint8)
+
+
 def sprite_of(colour: Image, shown: Plane, mask: Plane, origin: tuple[float, float] = (0.0, 0.0)) -> Sprite:
     """A sprite out of a picture, what of it is shown, and what of that is the object, all of one size."""
     height, width = shown.shape
     alphas = np.dstack((shown, mask))
     half = (max(1, width // 2), max(1, height // 2))
-    colours = (colour, cv2.resize(colour, half, interpolation=cv2.INTER_AREA))
-    return Sprite(colours, (alphas, cv2.resize(alphas, half, interpolation=cv2.INTER_AREA)), origin, ((width - 1) / 2, (height - 1) / 2))
+    small_colour, small_alphas = (as_bytes(cv2.resize(pixels, half, interpolation=cv2.INTER_AREA)) for pixels in (colour, alphas))
+    return Sprite((colour, small_colour), (alphas, small_alphas), origin, ((width - 1) / 2, (height - 1) / 2))
 
 
 @cache
@@ -75,10 +83,11 @@ def photograph(name: str) -> Image:
     """
     path = resources.files("skimage").joinpath("data", name)
     try:
-        encoded = np.frombuffer(path.read_bytes(), np.uint8)
+        with PillowImage.open(io.BytesIO(path.read_bytes())) as picture:
+            colour = np.array(picture.convert("RGB"))
     except FileNotFoundError as error:
-        raise DataError("photograph missing", path, expected="scikit-image's own wheel", fix="run: pip install --force-reinstall scikit-image") from error
-    colour = cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        fix = "run: pip install --force-reinstall scikit-image"
+        raise DataError("photograph missing", path, expected="scikit-image's own wheel", fix=fix) from error
     colour.flags.writeable = False
     return colour
 
@@ -91,8 +100,10 @@ def outlines() -> dict[str, Outline]:
 
 
 def _outline(entry: dict[str, Any]) -> Outline:
-    polygons = {key: tuple(np.array(flat, np.float64).reshape(-1, 2) for flat in entry.get(key, ())) for key in ("object", "holes", "carried")}
-    return Outline(entry["photograph"], entry.get("mirrored_above", 0), **polygons)
+    drawn, holes, carried = (
+        tuple(np.array(flat, np.float64).reshape(-1, 2) for flat in entry.get(key, ())) for key in ("object", "holes", "carried")
+    )
+    return Outline(entry["photograph"], entry.get("mirrored_above", 0), drawn, holes, carried)
 
 
 def fill(polygons: tuple[Polygon, ...], size: tuple[int, int], *, offset: tuple[float, float] = (0.0, 0.0)) -> Plane:
@@ -115,17 +126,14 @@ def cut_out(name: str, flip: bool = False) -> Sprite:
     outline = outlines()[name]
     colour = photograph_with_margin(outline)
     size, offset = (colour.shape[0], colour.shape[1]), (0.0, float(outline.mirrored_above))
-    mask = cv2.subtract(fill(outline.object, size, offset=offset), fill(outline.holes, size, offset=offset))
-    shown = cv2.max(mask, fill(outline.carried, size, offset=offset))
-    mask, shown = cv2.GaussianBlur(mask, (0, 0), 0.8), cv2.GaussianBlur(shown, (0, 0), 0.8)
+    mask = np.minimum(fill(outline.object, size, offset=offset), 255 - fill(outline.holes, size, offset=offset))
+    shown = np.maximum(mask, fill(outline.carried, size, offset=offset))
     x, y, width, height = cv2.boundingRect(shown)
     inside = (slice(y, y + height), slice(x, x + width))
-    border = (_MARGIN,) * 4
-    planes = [cv2.copyMakeBorder(plane[inside], *border, cv2.BORDER_CONSTANT, value=0) for plane in (shown, mask)]
-    picture = cv2.copyMakeBorder(colour[inside], *border, cv2.BORDER_REPLICATE)
-    if flip:
-        picture, planes = np.ascontiguousarray(picture[:, ::-1]), [np.ascontiguousarray(plane[:, ::-1]) for plane in planes]
-    return sprite_of(picture, planes[0], planes[1], (float(x - _MARGIN), float(y - _MARGIN - outline.mirrored_above)))
+    soft = [np.pad(as_bytes(cv2.GaussianBlur(plane, (0, 0), _SOFTNESS))[inside], _MARGIN) for plane in (shown, mask)]
+    picture = np.pad(colour[inside], ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0)), mode="edge")
+    pixels = [np.ascontiguousarray(plane[:, ::-1]) for plane in (picture, *soft)] if flip else [picture, *soft]
+    return sprite_of(pixels[0], pixels[1], pixels[2], (float(x - _MARGIN), float(y - _MARGIN - outline.mirrored_above)))
 
 
 def bridged(outline: Outline) -> tuple[Polygon, ...]:

@@ -1,0 +1,66 @@
+"""Fixtures: where the golden vectors and the real sample lie, and a toy release for tests that need any release."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from toys import make_coco, make_davis, two_clips
+
+from icvos.cli import main
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """Real DAVIS clips and COCO images (ICVOS_SAMPLE_DATA, or ../shared/data)."""
+    root = Path(os.environ.get("ICVOS_SAMPLE_DATA", SHARED / "data"))
+    if not root.is_dir():
+        pytest.skip(f"no real sample data in {root}; set ICVOS_SAMPLE_DATA")
+    return root
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def icvos(capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Run the command line in this process: ``icvos("build", "--out", path)``."""
+
+    def call(*words: object) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            main([str(word) for word in words])
+        said = capsys.readouterr()
+        return Said(int(leaving.value.code or 0), said.out, said.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def toy_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a toy DAVIS/ and COCO/ inside; tests must not change it."""
+    data = tmp_path_factory.mktemp("data")
+    make_davis(data / "DAVIS", two_clips())
+    make_coco(data / "COCO")
+    return data
+
+
+@pytest.fixture(scope="session")
+def toy_release(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release built of the toy data: rex/dog, tom/cat, tom/person; tests must not change it."""
+    out = tmp_path_factory.mktemp("release") / "R"
+    with pytest.raises(SystemExit) as leaving:
+        main(["build", "--data", str(toy_data), "--out", str(out)])
+    assert not leaving.value.code
+    return out

@@ -1,0 +1,113 @@
+"""Toy data sets and methods for tests: real files in the real layouts, a few pixels large."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+SIZE = (24, 40)
+CATEGORY_IDS = {"person": 1, "bicycle": 2, "car": 3, "cat": 17, "dog": 18, "sports ball": 37}
+Ids = NDArray[np.uint8]
+
+
+def box(top: int, left: int, height: int, width: int, value: int = 1, size: tuple[int, int] = SIZE) -> Ids:
+    """An id mask that is 0 but for one box."""
+    ids = np.zeros(size, np.uint8)
+    ids[top : top + height, left : left + width] = value
+    return ids
+
+
+def moving_box(frames: int = 6, value: int = 1, size: tuple[int, int] = SIZE) -> list[Ids]:
+    """A box that moves two pixels a frame."""
+    return [box(5, 2 + 2 * number, 10, 12, value, size) for number in range(frames)]
+
+
+def write_ids(path: Path, ids: Ids, mode: str = "P") -> None:
+    """An annotation as DAVIS writes it: a palette PNG (or a grey one)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(ids, mode="L") if mode == "L" else Image.fromarray(ids).convert("P")
+    if mode == "P":
+        picture = Image.frombytes("P", (ids.shape[1], ids.shape[0]), ids.tobytes())
+        picture.putpalette([channel for entry in range(256) for channel in (entry, (entry * 5) % 256, (entry * 11) % 256)])
+    picture.save(path)
+
+
+def write_frame(path: Path, number: int, size: tuple[int, int] = SIZE) -> None:
+    """A JPEG with a gradient that moves."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    pixels = np.stack([(rows * 7 + number * 9) % 256, (columns * 5) % 256, (rows + columns + number) % 256], axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(path, quality=90)
+
+
+def make_davis(root: Path, clips: Mapping[str, tuple[Mapping[int, str], Sequence[Ids]]]) -> Path:
+    """A DAVIS 2017 tree: clip -> ({object id: word}, id masks, one a frame)."""
+    for name, (_, masks) in clips.items():
+        for number, ids in enumerate(masks):
+            write_frame(root / "JPEGImages/480p" / name / f"{number:05d}.jpg", number, ids.shape)
+            write_ids(root / "Annotations/480p" / name / f"{number:05d}.png", ids)
+    lists = root / "ImageSets/2017"
+    lists.mkdir(parents=True, exist_ok=True)
+    (lists / "val.txt").write_text("".join(f"{name}\n" for name in clips))
+    semantics = {name: {str(number): word for number, word in words.items()} for name, (words, _) in clips.items()}
+    (root / "davis_semantics.json").write_text(json.dumps(semantics))
+    return root
+
+
+def make_coco(root: Path, classes: Sequence[str] = ("dog", "cat", "person"), images: int = 6, size: tuple[int, int] = (60, 80)) -> Path:
+    """A COCO val2017 tree: `images` pictures of each class, each with one large box of it, and one crowd."""
+    (root / "val2017").mkdir(parents=True, exist_ok=True)
+    (root / "annotations").mkdir(exist_ok=True)
+    entries: list[dict[str, object]] = []
+    annotations: list[dict[str, object]] = []
+    for place, name in enumerate(classes):
+        for number in range(images):
+            image_id = 1000 * (place + 1) + number
+            file = f"{image_id:012d}.jpg"
+            write_frame(root / "val2017" / file, image_id, size)
+            entries.append({"id": image_id, "file_name": file, "height": size[0], "width": size[1], "license": 1})
+            left, top = 5 + number, 6
+            polygon = [left, top, left + 50, top, left + 50, top + 40, left, top + 40]
+            annotations.append(
+                {
+                    "id": 10 * image_id,
+                    "image_id": image_id,
+                    "category_id": CATEGORY_IDS[name],
+                    "iscrowd": 0,
+                    "area": 2000.0,
+                    "bbox": [left, top, 50, 40],
+                    "segmentation": [polygon],
+                }
+            )
+    first = entries[0]["id"]
+    crowd = {"size": list(size), "counts": [100, 50, size[0] * size[1] - 150]}
+    annotations.append(
+        {
+            "id": 7,
+            "image_id": first,
+            "category_id": CATEGORY_IDS[classes[0]],
+            "iscrowd": 1,
+            "area": 50,
+            "bbox": [0, 0, 1, 1],
+            "segmentation": crowd,
+        }
+    )
+    categories = [{"id": number, "name": name, "supercategory": "thing"} for name, number in CATEGORY_IDS.items()]
+    (root / "annotations/instances_val2017.json").write_text(
+        json.dumps({"images": entries, "annotations": annotations, "categories": categories})
+    )
+    return root
+
+
+def two_clips() -> dict[str, tuple[dict[int, str], list[Ids]]]:
+    """A dog alone; and a cat with a person (id 2) and a goat (id 3), which is no COCO class."""
+    both = [np.maximum(ids, box(16, 20, 6, 10, 2)) for ids in moving_box()]
+    return {
+        "rex": ({1: "dog"}, moving_box()),
+        "tom": ({1: "cat", 2: "person", 3: "goat"}, [np.maximum(ids, box(0, 0, 3, 3, 3)) for ids in both]),
+    }
