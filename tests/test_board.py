@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from icvos.board import FORMATS, SCORES, Entry, Leaderboard, Timing
+from icvos.board import FORMATS, SCORES, Entry, Leaderboard
 from icvos.errors import DataError, UserInputError
 from icvos.render import RENDERERS
 from icvos.render.csv import COLUMNS
 from icvos.render.html import plot
 from icvos.reported import ReportedRow, reported_rows
-from icvos.results import Coverage, Result, Scores, TubeScores
+from icvos.results import Coverage, Result, Scores, Timing, TubeScores
 
 HOSTILE = "<script>alert('x|y')</script>`b`**c** [l](http://evil)\n# h &amp; \u202etxt"
 

@@ -27,7 +27,7 @@ def command(out: Path) -> None:
     started = time.perf_counter()
     data, release, runs = out / "data", out / "ic-vos", out / "runs"
     make_playground(data)
-    _say("icvos build", f"--sources davis --data {data} --out {release}", group)
+    _say("icvos build", f"--sources davis --data {data} --name playground --out {release}", group)
     for name in method_names():
         _say("icvos run", f"--method {name} --benchmark {release} --out {runs}", group)
     _say("icvos score", f"{runs}", group)

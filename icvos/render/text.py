@@ -12,8 +12,8 @@ from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from icvos.board import Leaderboard, Row, Timing
-    from icvos.results import Coverage
+    from icvos.board import Leaderboard, Row
+    from icvos.results import Coverage, Timing
 
 NOTHING = "–"
 METHODS = "Methods"

@@ -1,0 +1,71 @@
+"""Every command of the README and the docs, typed as it stands there, in a folder where the demo was run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icvos.cli import main
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```(?P<head>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `icvos demo` leaves."""
+    out = tmp_path_factory.mktemp("docs") / "icvos-demo"
+    with pytest.raises(SystemExit) as leaving:
+        main(["demo", "--out", str(out)])
+    assert not leaving.value.code
+    return out
+
+
+def steps(page: str) -> Iterator[tuple[str, str]]:
+    """The page's files to write ("file", text) and commands ("$", line), in order."""
+    for block in FENCE.finditer((REPOSITORY / page).read_text(encoding="utf-8")):
+        head = block["head"]
+        if "file=" in head:
+            yield head.partition("file=")[2], block["body"]
+        elif head == "console":
+            yield from (("$", line.removeprefix("$ ")) for line in block["body"].splitlines() if line.startswith("$ "))
+
+
+def test_the_demo_leaves_a_board_that_ranks_nothing_with_floors(demo: Path) -> None:
+    assert "oracle-first-frame" in (demo / "board.html").read_text(encoding="utf-8")
+    assert len(list((demo / "runs").glob("*/results/native@1.json"))) >= 5
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_of_a_page_work(page: str, demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, icvos: Callable[..., Any]) -> None:
+    found = list(steps(page))
+    if not found:
+        pytest.skip("no commands on this page")
+    # The release remembers where its sources are, so a copy of the demo still finds them.
+    shutil.copytree(demo, tmp_path / "icvos-demo")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ICVOS_DATA", raising=False)
+    for kind, text in found:
+        if kind != "$":
+            Path(kind).write_text(text, encoding="utf-8")
+        elif text.startswith("icvos "):
+            said = icvos(*shlex.split(text)[1:])
+            assert said.code == 0, (text, said)
+        else:
+            subprocess.run(text, shell=True, check=True)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        text = (REPOSITORY / page).read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+            if "://" not in target:
+                assert ((REPOSITORY / page).parent / target).exists(), (page, target)
