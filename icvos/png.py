@@ -77,7 +77,7 @@ def read_scanlines(data: bytes) -> Scanlines:
         PngError: the bytes are anything else.
     """
     chunks = _chunks(data)
-    kind, body = next(chunks)
+    kind, body = next(chunks, (b"", b""))
     if kind != b"IHDR" or len(body) != 13:
         raise PngError("a PNG without a header")
     size, depth, interlaced = _header(body)
@@ -181,7 +181,7 @@ def _inflate(stream: bytes, expected: int) -> bytes:
             data = inflater.decompress(stream, expected + 1)
             if len(data) == expected and not inflater.eof:
                 raise PngError("a damaged PNG (pixel data without an end)")
-    except zlib_ng.error as error:
+    except zlib_ng.error as error:  # type: ignore[misc]  # its stub calls it an instance
         raise PngError(f"a damaged PNG ({error})") from error
     if len(data) != expected:
         raise PngError(f"a damaged PNG (too {'few' if len(data) < expected else 'many'} pixel data)")
@@ -193,8 +193,8 @@ def _undo_run(values: NDArray[np.uint8], start: int, end: int, kind: int) -> Non
     if kind == _SUB:
         np.add.accumulate(values[start:end], axis=1, out=values[start:end])
     elif kind == _UP:
-        first = max(start - 1, 0)
-        np.add.accumulate(values[first:end], axis=0, out=values[first:end])
+        for row in range(max(start, 1), end):
+            values[row] += values[row - 1]
     elif kind in (_AVERAGE, _PAETH):
         undo = _undo_average if kind == _AVERAGE else _undo_paeth
         above = np.zeros_like(values[0])
@@ -211,15 +211,17 @@ def _undo_average(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
 
 
 def _undo_paeth(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
-    """Where the row above does not change, the predictor is the left neighbour: a running sum between the changes."""
-    starts = [0, *(np.flatnonzero(above[1:] != above[:-1]) + 1).tolist()]
-    left = corner = 0
-    for start, end in zip(starts, [*starts[1:], len(row)], strict=True):
-        up = int(above[start])
-        row[start] = (int(row[start]) + _paeth(left, up, corner)) & 255
-        if end > start + 1:
-            np.add.accumulate(row[start:end], out=row[start:end])
-        left, corner = int(row[end - 1]), up
+    """Where the filtered byte is 0 and the row above does not change, the left neighbour goes on: only other places are worked out."""
+    events = np.flatnonzero((row[1:] != 0) | (above[1:] != above[:-1])) + 1
+    events = np.concatenate(([0], events))
+    corners = above[events - 1].tolist()
+    corners[0] = left = 0
+    done = []
+    for value, up, corner in zip(row[events].tolist(), above[events].tolist(), corners, strict=True):
+        left = (value + _paeth(left, up, corner)) & 255
+        done.append(left)
+    lengths = np.append(events[1:], len(row)) - events
+    row[:] = np.repeat(np.array(done, np.uint8), lengths)
 
 
 def _paeth(left: int, up: int, corner: int) -> int:

@@ -35,7 +35,8 @@ class Prepared:
     tolerance: int
     edge: Words  # its boundary map; how the rows are padded is the kernel's own affair
     edge_length: int
-    near: Words | None = None  # what is within the tolerance of the boundary, where the kernel wants it
+    near: Words | None = None  # what is within the tolerance of the boundary, for the numpy kernel
+    places: NDArray[np.uint32] | None = None  # where the boundary map is not empty, for the compiled kernel
 
 
 class Counts(NamedTuple):
@@ -81,6 +82,9 @@ class Kernel(ABC):
             PngError: the bytes are not a whole one-channel PNG, or hold other values.
         """
         return self.pick_binary(read_scanlines(png))
+
+    def warm_up(self) -> None:  # noqa: B027  # most kernels have nothing to do
+        """Compile or load whatever the first mask would have to wait for: to be done once before worker processes fork."""
 
     @abstractmethod
     def pick(self, scanlines: Scanlines, foreground: NDArray[np.bool_]) -> Packed:
@@ -150,12 +154,11 @@ def values_error(scanlines: Scanlines) -> PngError:
     return PngError(f"value{'s' if len(found) > 1 else ''} {text}; a mask holds 0 and one of 1 and 255")
 
 
-def check_tolerance(tolerance: int) -> int:
-    """The tolerance itself.
+def check_tolerance(tolerance: int) -> None:
+    """Refuse a tolerance that is none.
 
     Raises:
         ValueError: it is negative.
     """
     if tolerance < 0:
         raise ValueError(f"a tolerance of {tolerance} pixels: expected 0 or more")
-    return tolerance

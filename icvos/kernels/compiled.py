@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from icvos.kernels.base import Counts, Kernel, Packed, Prepared, check_tolerance, half_widths, values_error
 from icvos.kernels.packed import PackedKernel
-from icvos.png import PngError, Scanlines, unfiltered
+from icvos.png import PngError, Scanlines, encode_png, unfiltered
 
 _WIDEST = 31  # beyond it, the reach of a tolerance does not fit into one word
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
@@ -35,9 +35,15 @@ class CompiledKernel(Kernel):
         self._plain = PackedKernel()
         self._spans: dict[int, NDArray[np.uint64]] = {}
 
+    def warm_up(self) -> None:
+        """See `Kernel.warm_up`."""
+        png, foreground = encode_png(np.eye(2, dtype=np.bool_)), np.arange(256) == 1
+        values = self.pick(Scanlines(bytes([0, 0, 1, 2, 1, 0]), (2, 2), 8, False), foreground)
+        self.compare(self.read_prediction(png), self.prepare(values, 1))
+
     def pick(self, scanlines: Scanlines, foreground: NDArray[np.bool_]) -> Packed:
         """See `Kernel.pick`."""
-        if scanlines.interlaced or scanlines.depth != 8:
+        if scanlines.interlaced or scanlines.depth != 8 or foreground[0]:
             return self._plain.pick(scanlines, foreground)
         return _packed(scanlines, foreground.nonzero()[0].astype(np.uint8))[0]
 
@@ -45,7 +51,7 @@ class CompiledKernel(Kernel):
         """See `Kernel.pick_binary`."""
         if scanlines.depth == 1 and not scanlines.interlaced:
             rows = unfiltered(scanlines.data, scanlines.size[0], scanlines.stride)
-            return Packed(_words_of_bits(rows, scanlines.size[1]), scanlines.size)
+            return Packed(_words_of_bits(np.array(rows), scanlines.size[1]), scanlines.size)
         if scanlines.interlaced or scanlines.depth != 8:
             return self._plain.pick_binary(scanlines)
         packed, seen = _packed(scanlines, _BINARY)
@@ -55,20 +61,21 @@ class CompiledKernel(Kernel):
 
     def prepare(self, truth: Packed, tolerance: int) -> Prepared:
         """See `Kernel.prepare`."""
-        if check_tolerance(tolerance) > _WIDEST:
+        check_tolerance(tolerance)
+        if tolerance > _WIDEST:
             return self._plain.prepare(truth, tolerance)
-        edge, length = _edge(truth.words, truth.size[1], tolerance)
-        return Prepared(truth, tolerance, edge, length)
+        edge, length, places = _edge(truth.words, truth.size[1], tolerance)
+        return Prepared(truth, tolerance, edge, length, places=places.copy())
 
     def count(self, prediction: Packed, prepared: Prepared) -> Counts:
         """See `Kernel.count`."""
-        tolerance = prepared.tolerance
-        if tolerance > _WIDEST:
+        if prepared.places is None:
             return self._plain.count(prediction, prepared)
-        if tolerance not in self._spans:
-            self._spans[tolerance] = _spans(tolerance)
-        spans = self._spans[tolerance]
-        return Counts(*_count(prediction.words, prepared.truth.words, prepared.edge, prepared.edge_length, prediction.size[1], spans))
+        truth, spans = prepared.truth, self._spans.get(prepared.tolerance)
+        if spans is None:
+            spans = self._spans[prepared.tolerance] = _spans(prepared.tolerance)
+        counted = _count(prediction.words, truth.words, prepared.edge, prepared.edge_length, prepared.places, truth.size[1], spans)
+        return Counts(*counted)
 
 
 def _packed(scanlines: Scanlines, wanted: NDArray[np.uint8]) -> tuple[Packed, int]:
@@ -145,12 +152,13 @@ def _reversed(_typing: Any, octet: Any) -> Any:
 
 
 @_jit
-def _words_of_row(source, start, width, wanted, out):  # type: ignore[no-untyped-def]
-    """One row of values as words; which values were seen, as `_packed` says. Reads on to the end of the last word."""
+def _words_of_row(source, start, width, wanted, words, first):  # type: ignore[no-untyped-def]
+    """One row of values as the words from `first` on; which values were seen, as `_packed` says. Reads on to the end of the last word."""
     seen = 0
-    for k in range(out.size):
+    last = (width - 1) // 64
+    for k in range(last + 1):
         rest = ~_equal(source, start + 64 * k, 0)
-        if k == out.size - 1:
+        if rest and k == last:
             rest &= _ALL >> np.uint64(-width & 63)
         word = np.uint64(0)
         if rest:
@@ -161,7 +169,7 @@ def _words_of_row(source, start, width, wanted, out):  # type: ignore[no-untyped
                 word |= same
             if rest != word:
                 seen |= 4
-        out[k] = word
+        words[first + np.uintp(k)] = word
     return seen
 
 
@@ -173,23 +181,24 @@ def _words_of_values(flat, stride, wanted):  # type: ignore[no-untyped-def]
     """
     height, width = flat.size // stride, stride - 1
     across = (width + 63) // 64
-    words = np.empty((height, across), np.uint64)
+    words = np.empty(height * across, np.uint64)
     row = np.zeros(64 * across, np.uint8)
     holds_above, seen = True, 0
     for y in range(height):
         start, kind = y * stride + 1, flat[y * stride]
         if kind > 4:
-            return words, -1
+            seen = -1
+            break
         if kind == 0 and start + 64 * across <= flat.size:
-            seen |= _words_of_row(flat, start, width, wanted, words[y])
+            seen |= _words_of_row(flat, start, width, wanted, words, np.uintp(y * across))
             holds_above = False
             continue
         if kind > 1 and not holds_above:
             row[:width] = flat[start - stride : start - stride + width]
         _undo_row(flat, start, width, kind, row)
-        seen |= _words_of_row(row, 0, width, wanted, words[y])
+        seen |= _words_of_row(row, 0, width, wanted, words, np.uintp(y * across))
         holds_above = True
-    return words, seen
+    return words.reshape(height, across), seen
 
 
 @_jit
@@ -249,102 +258,122 @@ def _words_of_bits(rows, width):  # type: ignore[no-untyped-def]
 
 @_jit
 def _edge(words, width, pad):  # type: ignore[no-untyped-def]
-    """The boundary map with one empty word on either side of each row and `pad` empty rows above and below; its length."""
+    """The boundary map, its length, and where its words are that are not 0.
+
+    The map is flat, with one empty word on either side of each row and `pad` empty rows above and below.
+    """
     height, across = words.shape
-    edge = np.zeros((height + 2 * pad, across + 2), np.uint64)
+    flat = words.reshape(-1)
+    edge = np.zeros((height + 2 * pad) * (across + 2), np.uint64)
+    places = np.empty(flat.size, np.uint32)
     inner = ~(_ONE << np.uint64((width - 1) & 63))  # the last column has no right neighbour
-    length = np.uint64(0)
+    length, used = np.uint64(0), np.uintp(0)
+    last = np.uintp(across - 1)
     for y in range(height):
-        low = min(y + 1, height - 1)  # the last row is its own lower neighbour
+        here, below = np.uintp(y * across), np.uintp(min(y + 1, height - 1) * across)  # the last row is its own lower neighbour
         any_bit = np.uint64(0)
-        for k in range(across):
-            any_bit |= words[y, k] | words[low, k]
+        for k in range(np.uintp(across)):
+            any_bit |= flat[here + k] | flat[below + k]
         if any_bit == 0:
             continue
-        for k in range(across - 1):
-            here, below = words[y, k], words[low, k]
-            right = (here >> _ONE) | (words[y, k + 1] << _LAST)
-            below_right = (below >> _ONE) | (words[low, k + 1] << _LAST)
-            edge[y + pad, k + 1] = (here ^ right) | (here ^ below_right) | (here ^ below)
-        here, below = words[y, across - 1], words[low, across - 1]
-        edge[y + pad, across] = (((here ^ (here >> _ONE)) | (here ^ (below >> _ONE))) & inner) | (here ^ below)
-        for k in range(across):
-            length += _ones(edge[y + pad, k + 1])
-    return edge, np.int64(length)
+        out = np.uintp((y + pad) * (across + 2) + 1)
+        for k in range(last):
+            a, b = flat[here + k], flat[below + k]
+            right = (a >> _ONE) | (flat[here + k + np.uintp(1)] << _LAST)
+            below_right = (b >> _ONE) | (flat[below + k + np.uintp(1)] << _LAST)
+            edge[out + k] = (a ^ right) | (a ^ below_right) | (a ^ b)
+        a, b = flat[here + last], flat[below + last]
+        edge[out + last] = (((a ^ (a >> _ONE)) | (a ^ (b >> _ONE))) & inner) | (a ^ b)
+        for k in range(np.uintp(across)):
+            if edge[out + k]:
+                length += _ones(edge[out + k])
+                places[used] = out + k
+                used += np.uintp(1)
+    return edge, np.int64(length), places[:used]
 
 
 @_jit
-def _near(edge, other, spans):  # type: ignore[no-untyped-def]
+def _near(edge, places, other, stride, spans):  # type: ignore[no-untyped-def]
     """How many pixels of one padded boundary map have one of the other within the disc."""
-    radius = len(spans) - 1
     found = np.uint64(0)
-    for y in range(radius, edge.shape[0] - radius):
-        row = edge[y]
-        for k in range(1, row.size - 1):
-            left = row[k]
-            if left == 0:
-                continue
-            found += _ones(left)
-            left &= ~other[y, k]
-            if _ones(left) > _MANY:
-                left = _without_vertical(other, y, k, left, radius)
-                if left and not _any_around(other, y, k, radius):
-                    found -= _ones(left)
-                    continue
-            while left:
-                if not _has_near(other, y, 64 * k + np.int64(_lowest(left)), spans):
-                    found -= _ONE
-                left &= left - _ONE
+    for index in range(places.size):
+        place = np.uintp(places[index])
+        word = edge[place]
+        found += _ones(word)
+        word &= ~other[place]
+        if word == 0:
+            continue
+        word = _without_straight(other, place, stride, word, spans.size - 1)
+        if _ones(word) > _MANY and not _any_around(other, place, stride, spans.size - 1):
+            found -= _ones(word)
+            continue
+        while word:
+            if not _has_near(other, place, stride, np.int64(_lowest(word)), spans):
+                found -= _ONE
+            word &= word - _ONE
     return np.int64(found)
 
 
 @_jit
-def _without_vertical(other, y, k, word, radius):  # type: ignore[no-untyped-def]
-    """The pixels of a word that have none of the other map within the tolerance straight above or below."""
-    for step in range(1, radius + 1):
-        word &= ~(other[y - step, k] | other[y + step, k])
-    return word
+def _without_straight(other, place, stride, word, radius):  # type: ignore[no-untyped-def]
+    """The pixels of a word that have none of the other map near, straight to the left and right in the same word, above or below."""
+    higher = lower = other[place]
+    reach, step = radius, 1
+    while reach > 0:  # 1, 2, 4 ... and what is left
+        step = min(step, reach)
+        higher |= higher << np.uint64(step)
+        lower |= lower >> np.uint64(step)
+        reach -= step
+        step *= 2
+    around, above, below = higher | lower, place, place
+    for _ in range(radius):
+        above -= np.uintp(stride)
+        below += np.uintp(stride)
+        around |= other[above] | other[below]
+    return word & ~around
 
 
 @_jit
-def _any_around(other, y, k, radius):  # type: ignore[no-untyped-def]
+def _any_around(other, place, stride, radius):  # type: ignore[no-untyped-def]
     """Whether the other map has any pixel in the rows and words that the discs of a word's pixels can reach."""
     around = np.uint64(0)
-    for row in range(y - radius, y + radius + 1):
-        around |= other[row, k - 1] | other[row, k] | other[row, k + 1]
+    row = place - np.uintp(radius * stride)
+    for _ in range(2 * radius + 1):
+        around |= other[row - np.uintp(1)] | other[row] | other[row + np.uintp(1)]
+        row += np.uintp(stride)
     return around != 0
 
 
 @_jit
-def _has_near(other, y, x, spans):  # type: ignore[no-untyped-def]
-    """Whether the padded boundary map has a pixel within the disc around (y, x)."""
-    radius, across = spans.size - 1, other.shape[1]
-    flat = other.ravel()
-    shift = np.uint64((x - radius) & 63)
-    # Unsigned places spare numba's check for negative ones.
-    upper = lower = np.uintp(y * across + ((x - radius) >> 6))
+def _has_near(other, place, stride, bit, spans):  # type: ignore[no-untyped-def]
+    """Whether the padded boundary map has a pixel within the disc around a bit of the word at `place`."""
+    first = bit - (spans.size - 1)  # of the window that the spans are laid on
+    shift = np.uint64(first & 63)
+    above = below = place - np.uintp(first < 0)  # unsigned places spare numba's check for negative ones
     for step in range(spans.size):
-        above = (flat[upper] >> shift) | ((flat[upper + np.uintp(1)] << _ONE) << (_LAST - shift))
-        below = (flat[lower] >> shift) | ((flat[lower + np.uintp(1)] << _ONE) << (_LAST - shift))
-        if (above | below) & spans[step]:
+        upper = (other[above] >> shift) | ((other[above + np.uintp(1)] << _ONE) << (_LAST - shift))
+        lower = (other[below] >> shift) | ((other[below + np.uintp(1)] << _ONE) << (_LAST - shift))
+        if (upper | lower) & spans[step]:
             return True
-        upper -= np.uintp(across)
-        lower += np.uintp(across)
+        above -= np.uintp(stride)
+        below += np.uintp(stride)
     return False
 
 
 @_jit
-def _count(prediction, truth, due_edge, due, width, spans):  # type: ignore[no-untyped-def]
+def _count(prediction, truth, due_edge, due, due_places, width, spans):  # type: ignore[no-untyped-def]
     """The six counts of `Counts`."""
     common, either = np.uint64(0), np.uint64(0)
-    for y in range(truth.shape[0]):
-        for k in range(truth.shape[1]):
-            common += _ones(prediction[y, k] & truth[y, k])
-            either += _ones(prediction[y, k] | truth[y, k])
+    ours, theirs = prediction.reshape(-1), truth.reshape(-1)
+    for k in range(ours.size):
+        common += _ones(ours[k] & theirs[k])
+        either += _ones(ours[k] | theirs[k])
     if common == either:  # equal masks
         return np.int64(common), np.int64(either), due, due, due, due
-    found_edge, found = _edge(prediction, width, len(spans) - 1)
+    found_edge, found, found_places = _edge(prediction, width, spans.size - 1)
     found_near = due_near = 0
     if found and due:
-        found_near, due_near = _near(found_edge, due_edge, spans), _near(due_edge, found_edge, spans)
+        stride = truth.shape[1] + 2
+        found_near = _near(found_edge, found_places, due_edge, stride, spans)
+        due_near = _near(due_edge, due_places, found_edge, stride, spans)
     return np.int64(common), np.int64(either), found, found_near, due, due_near

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +12,11 @@ from numpy.typing import NDArray
 
 from icvos.kernels.base import Counts, Kernel, Packed, Prepared, Words, check_tolerance, half_widths, pack_rows, values_error
 from icvos.png import Scanlines, unfiltered, values_of
-from icvos.types import Size
+from icvos.types import Mask, Size
 
 _ONE, _LAST = np.uint64(1), np.uint64(63)
 _REVERSED = np.packbits(np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1), axis=1, bitorder="little")[:, 0]
+_BLOCK = 1 << 16  # pixels
 _FEW = 4  # foreground values up to which comparing with each is cheaper than a table look-up
 
 
@@ -42,14 +46,10 @@ class PackedKernel(Kernel):
         (height, width), depth = scanlines.size, scanlines.depth
         if depth == 1 and not scanlines.interlaced and foreground[1] and not foreground[0]:
             return Packed(pack_rows(_REVERSED[unfiltered(scanlines.data, height, scanlines.stride)], width), scanlines.size)
-        values = values_of(scanlines)
-        wanted = np.flatnonzero(foreground)
+        wanted = np.flatnonzero(foreground).tolist()
         if len(wanted) > _FEW:
-            return self.pack(foreground[values])
-        mask = np.zeros(values.shape, np.bool_)
-        for value in wanted.tolist():
-            mask |= values == value
-        return self.pack(mask)
+            return self._pack_where(values_of(scanlines), lambda values: foreground[values])
+        return self._pack_where(values_of(scanlines), lambda values: _any_of(values, wanted))
 
     def pick_binary(self, scanlines: Scanlines) -> Packed:
         """See `Kernel.pick_binary`."""
@@ -57,17 +57,27 @@ class PackedKernel(Kernel):
         if depth == 1 and not scanlines.interlaced:
             return Packed(pack_rows(_REVERSED[unfiltered(scanlines.data, height, scanlines.stride)], width), scanlines.size)
         values = values_of(scanlines)
-        largest = values.max()
-        mask = values != 0
-        if largest not in (0, 1, 255) or (largest == 255 and not np.array_equal(values == largest, mask)):
+        largest = int(values.max())
+        packed = self._pack_where(values, lambda part: part != 0)
+        if largest not in (0, 1, 255) or (largest == 255 and np.count_nonzero(values == 255) != _ones(packed.words)):
             raise values_error(scanlines)
-        return self.pack(mask)
+        return packed
+
+    def _pack_where(self, values: NDArray[np.uint8], test: Callable[[NDArray[np.uint8]], Mask]) -> Packed:
+        """The pixels that pass the test, some rows at a time: the intermediate masks stay in the processor's cache."""
+        height, width = values.shape
+        octets = np.empty((height, (width + 7) // 8), np.uint8)
+        step = max(1, _BLOCK // width)
+        for top in range(0, height, step):
+            octets[top : top + step] = np.packbits(test(values[top : top + step]), axis=1, bitorder="little")
+        return Packed(pack_rows(octets, width), (height, width))
 
     def prepare(self, truth: Packed, tolerance: int) -> Prepared:
         """See `Kernel.prepare`."""
+        check_tolerance(tolerance)
         edge, near = np.zeros_like(truth.words), np.zeros_like(truth.words)
         box = _box(truth.words)
-        if box and check_tolerance(tolerance) >= 0:
+        if box:
             around = box.grown(1, 1, edge.shape)
             around.of(edge)[:] = _edge(around, truth)
             reach = around.grown(tolerance, 1 + tolerance // 64, edge.shape)
@@ -95,15 +105,15 @@ class PackedKernel(Kernel):
         return Counts(common, either, _ones(found), _ones(found & around.of(near)), prepared.edge_length, due_near)
 
 
-if hasattr(np, "bitwise_count"):  # numpy 2
+def _any_of(values: NDArray[np.uint8], wanted: list[int]) -> Mask:
+    mask: Mask = np.equal(values, wanted[0]) if wanted else np.zeros(values.shape, np.bool_)
+    for value in wanted[1:]:
+        mask |= values == value
+    return mask
 
-    def _ones(words: Words) -> int:
-        return int(np.bitwise_count(words).sum(dtype=np.int64))
 
-else:
-
-    def _ones(words: Words) -> int:
-        return int(np.count_nonzero(np.unpackbits(np.ascontiguousarray(words).view(np.uint8))))
+def _ones(words: Words) -> int:
+    return int(np.bitwise_count(words).sum(dtype=np.int64))
 
 
 def _box(words: Words) -> _Box | None:
@@ -132,37 +142,51 @@ def _edge(box: _Box, packed: Packed) -> Words:
 
 
 def _dilated(words: Words, radius: int) -> Words:
-    """Every bit grown to a disc: rows grown sideways by each reach of the disc, then laid over each other."""
+    """Every bit grown to a disc.
+
+    A disc is a union of rectangles, the widest the lowest. Each height is grown from the one before; what is still to be
+    widened is gathered in `grown`, so that a sideways step serves all the rectangles that have yet to take it.
+    """
     pad = 1 + radius // 64  # empty words between rows, so that shifts may run over the whole block at once
-    grown = np.zeros((words.shape[0], words.shape[1] + pad), np.uint64)
-    grown[:, : words.shape[1]] = words
-    out = np.zeros_like(words)
-    reaches, reach = half_widths(radius), 0
-    for wanted in sorted(set(reaches)):
-        while reach < wanted:
-            step = min(wanted - reach, 2 * reach + 1)  # further would leave gaps
-            grown = grown | _shifted(grown, step) | _shifted(grown, -step)
-            reach += step
-        for offset, needed in enumerate(reaches):
-            if needed == wanted and offset < len(out):
-                rows = grown[:, : words.shape[1]]
-                out[offset:] |= rows[: len(out) - offset]
-                out[: len(out) - offset] |= rows[offset:]
-    return out
+    tall = np.zeros((words.shape[0], words.shape[1] + pad), np.uint64)
+    tall[:, : words.shape[1]] = words
+    grown, scratch, height = np.zeros_like(tall), np.empty((2, tall.size), np.uint64), 0
+    for width, narrower, wanted in _rectangles(radius):
+        _heighten(tall, height, wanted)
+        height = wanted
+        grown |= tall
+        _widen(grown.reshape(-1), width - narrower, *scratch)
+    return grown[:, : words.shape[1]]
 
 
-def _shifted(block: Words, bits: int) -> Words:
-    """All bits of the block, read as one long row, moved towards higher places (lower for negative `bits`)."""
-    flat = block.reshape(-1)
-    out = np.zeros_like(flat)
-    whole, part = divmod(abs(bits), 64)
-    here, over = np.uint64(part), np.uint64(64 - part)
-    if bits > 0:
-        out[whole:] = flat[: len(flat) - whole] << here
-        if part:
-            out[whole + 1 :] |= flat[: len(flat) - whole - 1] >> over
-    else:
-        out[: len(flat) - whole] = flat[whole:] >> here
-        if part:
-            out[: len(flat) - whole - 1] |= flat[whole + 1 :] << over
-    return out.reshape(block.shape)
+@cache
+def _rectangles(radius: int) -> list[tuple[int, int, int]]:
+    """Of a disc's rectangles, the lowest first: half the width, that of the next one (0 after the last), half the height."""
+    heights = {width: height for height, width in enumerate(half_widths(radius))}
+    return [(width, narrower, heights[width]) for width, narrower in pairwise([*heights, 0])]
+
+
+def _heighten(block: Words, height: int, wanted: int) -> None:
+    """Rows already laid over `height` rows up and down, laid over `wanted`, in place."""
+    while height < wanted:
+        step = min(wanted - height, 2 * height + 1)  # further would leave gaps
+        height += step
+        block[step:] |= block[:-step]
+        block[:-step] |= block[step:]
+
+
+def _widen(flat: Words, wanted: int, scratch: Words, spare: Words) -> None:
+    """All bits, read as one long row, laid over `wanted` places to either side, in place."""
+    width = 0
+    while width < wanted:
+        step = min(wanted - width, 2 * width + 1, 63)
+        width += step
+        here, over = np.uint64(step), np.uint64(64 - step)
+        np.right_shift(flat, over, out=scratch)
+        np.left_shift(flat, here, out=spare)
+        flat |= spare
+        flat[1:] |= scratch[:-1]
+        np.left_shift(flat, over, out=scratch)
+        np.right_shift(flat, here, out=spare)
+        flat |= spare
+        flat[:-1] |= scratch[1:]
