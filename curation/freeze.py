@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+
+from pydantic import ValidationError
 
 from curation.sources.coco import Candidate, Coco
 from icvos.benchmark import (
@@ -18,13 +19,16 @@ from icvos.benchmark import (
     SourceRecord,
     SupportRecord,
     TubeRecord,
+    refuse_other_files,
     write_release,
 )
-from icvos.errors import DataError
-from icvos.files import sha256_file, sha256_text
-from icvos.types import Category, Tube
+from icvos.errors import DataError, Finding
+from icvos.files import map_files, sha256_file, sha256_text
+from icvos.masks import image_size, size_text
+from icvos.types import Category, Clip, Size, Tube
 
 DRAWS = 5
+AGAIN = "fetch the data set again"
 SEED = "icvos"
 OnProgress = Callable[[int, int], None]  # files done, files in all
 
@@ -47,17 +51,23 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
     The same draft, tubes and files give the same bytes, whatever the order of the file system and however many cores.
 
     Raises:
-        DataError: there is no tube, or a file cannot be read.
+        DataError: there is no tube, a file cannot be read or has another size than its clip, or a name cannot stand in a release.
         UserInputError: `out` holds another release.
     """
+    refuse_other_files(out)
     if not tubes:
         raise DataError(
             "no tube qualifies", out, expected="at least one class of one clip", fix="run `icvos build --dry-run` to see why each is out"
         )
     supports = draw_supports(tubes, pool, draft.seed)
+    _check_sizes(tubes, supports, pool)
     hashes = _hash_all(_files(tubes, supports, pool), on_progress)
     ordered = sorted(tubes, key=lambda tube: (tube.clip.key, tube.id))
-    clips = [_clip_record(list(group), draft.roots, hashes) for _, group in groupby(ordered, key=lambda tube: tube.clip.key)]
+    clips = []
+    for _, group in groupby(ordered, key=lambda tube: tube.clip.key):
+        of_clip = list(group)
+        with _fit_for_release(of_clip[0].clip):
+            clips.append(_clip_record(of_clip, draft.roots, hashes))
     manifest = Manifest(
         format="icvos-release/1",
         name=draft.name,
@@ -97,6 +107,25 @@ def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tup
     return drawn
 
 
+def _check_sizes(tubes: Iterable[Tube], supports: Mapping[str, Sequence[Candidate]], pool: Coco) -> None:
+    """Refuse pictures and masks that do not have the size that the release states, by their headers."""
+    sizes = {path: tube.clip.size for tube in tubes for frame in tube.clip.frames for path in (frame.image, frame.mask) if path}
+    sizes |= {pool.root / candidate.file: candidate.mask.size for drawn in supports.values() for candidate in drawn}
+    findings = [finding for finding in map_files(_size_fault, sorted(sizes.items())) if finding]
+    if findings:
+        raise DataError("files that cannot stand in a release", findings[0].where, f"{len(findings)} faults", "none", AGAIN, findings)
+
+
+def _size_fault(expected: tuple[Path, Size]) -> Finding | None:
+    """The fault of a picture that cannot be read or has another size than this, or None."""
+    path, size = expected
+    try:
+        found = image_size(path)
+    except DataError as error:
+        return Finding("unreadable", str(path), error.found or error.what, error.expected or "a file", error.fix)
+    return Finding("size", str(path), size_text(found), f"{size_text(size)}, as its clip or annotation", AGAIN) if found != size else None
+
+
 def _files(tubes: Iterable[Tube], supports: Mapping[str, Sequence[Candidate]], pool: Coco) -> list[Path]:
     files = {frame.image for tube in tubes for frame in tube.clip.frames}
     files |= {frame.mask for tube in tubes for frame in tube.clip.frames if frame.mask}
@@ -106,11 +135,9 @@ def _files(tubes: Iterable[Tube], supports: Mapping[str, Sequence[Candidate]], p
 
 def _hash_all(files: Sequence[Path], on_progress: OnProgress) -> dict[Path, str]:
     hashes = {}
-    # Reading and sha256 both let go of the interpreter's lock, so threads use all cores.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, (path, digest) in enumerate(zip(files, pool.map(sha256_file, files), strict=True), 1):
-            hashes[path] = digest
-            on_progress(done, len(files))
+    for done, (path, digest) in enumerate(zip(files, map_files(sha256_file, files), strict=True), 1):
+        hashes[path] = digest
+        on_progress(done, len(files))
     return hashes
 
 
@@ -126,6 +153,15 @@ def _clip_record(tubes: Sequence[Tube], roots: Mapping[str, Path], hashes: Mappi
         image_sha256=tuple(hashes[frame.image] for frame in clip.frames),
         tubes=tuple(_tube_record(tube, root, hashes) for tube in tubes),
     )
+
+
+@contextmanager
+def _fit_for_release(clip: Clip) -> Iterator[None]:
+    try:
+        yield
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+        raise DataError("a clip that cannot stand in a release", clip.key, fault, fix="rename its folder or files") from error
 
 
 def _tube_record(tube: Tube, root: Path, hashes: Mapping[Path, str]) -> TubeRecord:

@@ -52,6 +52,12 @@ def davis_labels() -> Labels:
     return labels
 
 
+def _word(label: object) -> str:
+    if not isinstance(label, str):
+        raise TypeError(f"a name of type {type(label).__name__}")
+    return label
+
+
 def read_semantics(path: Path) -> Labels:
     """A `davis_semantics.json` ({clip: {object id: word}}) as DAVIS publishes it.
 
@@ -60,8 +66,8 @@ def read_semantics(path: Path) -> Labels:
     """
     data = read_json(path)
     try:
-        return {str(clip): {int(number): str(label) for number, label in objects.items()} for clip, objects in data.items()}
-    except (AttributeError, ValueError) as error:
+        return {clip: {int(number): _word(label) for number, label in objects.items()} for clip, objects in data.items()}
+    except (AttributeError, TypeError, ValueError) as error:
         raise DataError(
             "not a semantics list", path, found=str(error), expected="{clip: {object id: name}}", fix="fetch it again"
         ) from error

@@ -5,22 +5,21 @@ k is the place of the class in COCO's list of 80, from 1; it is not the COCO id.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from curation.sources.catalogue import recognise
 from icvos.benchmark import Benchmark
 from icvos.categories import at_official_position, official_position
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import read_data, write_bytes
+from icvos.files import make_folder, map_files, read_data, write_bytes
 from icvos.masks import image_size, read_ids, read_tube_mask
 from icvos.png import encode_png
-from icvos.types import Category, Clip, Frame, Tube
+from icvos.types import Category, Clip, Frame, Size, Tube
 
 IMPORTED = "ic-vos"  # the source's name of an imported tree
 
@@ -38,7 +37,9 @@ def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, 
     tubes = list(benchmark.tubes.values())
     names = _video_names(tubes)
     images = {
-        folder / names[tube.clip.key] / "JPEGImages" / frame.image.name: (frame, None) for tube in tubes for frame in tube.clip.frames
+        folder / names[tube.clip.key] / "JPEGImages" / f"{frame.id}{frame.image.suffix}": (frame, None)
+        for tube in tubes
+        for frame in tube.clip.frames
     }
     masks = {
         folder / names[tube.clip.key] / "Annotations" / str(official_position(tube.category)) / f"{frame.id}.png": (frame, tube)
@@ -47,9 +48,8 @@ def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, 
         if frame.mask
     }
     jobs: list[tuple[Path, Frame, Tube | None]] = [(path, *job) for path, job in (images | masks).items() if not path.exists()]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, _ in enumerate(pool.map(_place, jobs), 1):
-            on_progress(done, len(jobs))
+    for done, _ in enumerate(map_files(_place, jobs), 1):
+        on_progress(done, len(jobs))
     return len(jobs)
 
 
@@ -67,9 +67,9 @@ def _place(job: tuple[Path, Frame, Tube | None]) -> None:
             write_bytes(path, encode_png(mask))
         return
     data = read_data(frame.image, frame.image_sha256)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with suppress(OSError):  # another device, or a file system without links
-        path.hardlink_to(frame.image)
+        path.hardlink_to(frame.image.resolve())  # a link to a symbolic link would not follow it
         return
     write_bytes(path, data)
 
@@ -83,18 +83,13 @@ def read_official_tree(root: Path) -> list[Tube]:
     """
     if not root.is_dir():
         raise UserInputError("no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path")
+    videos = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not any(next(root.glob(sign), None) for sign in ("*/JPEGImages/*.jpg", "*/Annotations/*/*.png")):
+        layout = "<video>/JPEGImages/*.jpg, <video>/Annotations/<k>/*.png"
+        raise DataError("another data set", root, recognise(root), layout, "give the folder that holds the videos")
     findings: list[Finding] = []
-    tubes = [tube for video in sorted(path for path in root.iterdir() if path.is_dir()) for tube in _video_tubes(video, findings)]
-    if not tubes and not findings:
-        raise DataError(
-            "another data set",
-            root,
-            "no <video>/Annotations/<k>/*.png",
-            "the official IC-VOS layout",
-            "give the folder that holds the videos",
-        )
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        findings.extend(finding for found in pool.map(_mask_findings, tubes) for finding in found)
+    tubes = [tube for video in videos for tube in _video_tubes(video, findings)]
+    findings.extend(finding for found in map_files(_mask_findings, tubes) for finding in found)
     if findings:
         raise DataError("faults in the tree", root, f"{len(findings)}", "none", f"first: {findings[0]}", findings=findings)
     return sorted(tubes, key=lambda tube: tube.id)
@@ -105,19 +100,34 @@ def _video_tubes(video: Path, findings: list[Finding]) -> Iterator[Tube]:
     if not images:
         findings.append(Finding("no-frames", str(video / "JPEGImages"), "no frames", "*.jpg", "fetch the video again"))
         return
-    try:
-        size = image_size(images[0])
-    except DataError as error:
-        findings.append(Finding("unreadable", error.where, error.found, error.expected, error.fix))
-        return
-    for folder in sorted((video / "Annotations").glob("*")):
+    size, faults = _frame_size(images)
+    findings.extend(faults)
+    folders = sorted(path for path in (video / "Annotations").glob("*") if not path.name.startswith("."))
+    if not folders:
+        findings.append(Finding("no-masks", str(video / "Annotations"), "no masks", "<k>/*.png", "fetch the video again"))
+    for folder in folders:
         category = at_official_position(int(folder.name)) if folder.name.isdecimal() else None
-        if category is None:
+        if category is None or folder.name != str(official_position(category)):
             findings.append(
                 Finding("unknown-class", str(folder), folder.name, "a class position from 1 to 80", "rename or remove the folder")
             )
             continue
         yield _official_tube(video, folder, category, images, size, findings)
+
+
+def _frame_size(images: list[Path]) -> tuple[Size, list[Finding]]:
+    """The size of the first frame that can be read, and the frames that cannot or have another one."""
+    size, findings = None, []
+    for image in images:
+        try:
+            found = image_size(image)
+        except DataError as error:
+            findings.append(Finding("unreadable", error.where, error.found, error.expected, error.fix))
+            continue
+        size = size or found
+        if found != size:
+            findings.append(Finding("size", str(image), f"{found}", f"{size}, as the first frame", "fetch the video again"))
+    return size or (0, 0), findings
 
 
 def _official_tube(
@@ -145,7 +155,7 @@ def _mask_findings(tube: Tube) -> list[Finding]:
         except DataError as error:
             findings.append(Finding("unreadable", str(frame.mask), error.found, error.expected, error.fix))
             continue
-        if ids.shape != tube.clip.size:
+        if ids.shape != tube.clip.size and tube.clip.size != (0, 0):
             findings.append(Finding("size", str(frame.mask), f"{ids.shape}", f"{tube.clip.size}, as the frames", "fetch the video again"))
         if not set(np.unique(ids).tolist()) <= {0, 1, 255}:
             findings.append(

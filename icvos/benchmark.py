@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
-from icvos.files import read_data, read_json, to_json, write_text
+from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
 from icvos.masks import check_rle
 from icvos.types import RLE, Category, Clip, Encoding, Episode, Frame, Support, Tube
 
@@ -25,18 +25,23 @@ MANIFEST = "manifest.json"
 EPISODES = "episodes.jsonl"
 ROOTS = "roots.json"
 FORMAT = "icvos-release/1"
+AGAIN = "fetch the release again, or remove the folder and build it again"
 SUPPORT_SOURCE = "coco"  # the key of the support images' root
 
 
-def _safe_name(name: str) -> str:
-    # Names become folders of predictions, so a release must not be able to climb out of them.
-    if not name or name in {".", ".."} or any(c in "/\\#{}\0" or not c.isprintable() for c in name):
+def plain_name(name: str) -> str:
+    """The name as it is, if it may stand in a release: names become folders, which must not climb out of their own.
+
+    Raises:
+        ValueError: it is empty, a dot or two, or has a slash, a backslash, #, braces or something that cannot be printed.
+    """
+    if not name or name in {".", ".."} or any(c in "/\\#{}" or not c.isprintable() for c in name):
         raise ValueError(f"{name!r} is no plain name (no slash, backslash, #, braces)")
     return name
 
 
 def _safe_path(path: str) -> str:
-    if path.startswith("/") or "\\" in path or any(part in {"", ".", ".."} for part in path.split("/")):
+    if "\\" in path or not path.isprintable() or any(part in {"", ".", ".."} for part in path.split("/")):
         raise ValueError(f"{path!r} is no path below the source's folder")
     return path
 
@@ -47,7 +52,7 @@ def _safe_pattern(path: str) -> str:
     return _safe_path(path)
 
 
-Name = Annotated[str, AfterValidator(_safe_name)]
+Name = Annotated[str, AfterValidator(plain_name)]
 RelativePath = Annotated[str, AfterValidator(_safe_path)]
 Pattern = Annotated[str, AfterValidator(_safe_pattern)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -102,8 +107,9 @@ class ClipRecord(_Record):
         lengths = {len(self.frames), len(self.image_sha256), *(len(tube.mask_sha256) for tube in self.tubes)}
         if len(lengths) > 1:
             raise ValueError(f"clip {self.source}/{self.name}: frames and hashes differ in number: {sorted(lengths)}")
-        if len(set(self.frames)) != len(self.frames):
-            raise ValueError(f"clip {self.source}/{self.name}: a frame id stands twice")
+        for what, values in (("frame id", self.frames), ("class", tuple(tube.class_name for tube in self.tubes))):
+            if len(set(values)) != len(values):
+                raise ValueError(f"clip {self.source}/{self.name}: a {what} stands twice")
         return self
 
 
@@ -118,6 +124,15 @@ class Manifest(_Record):
     rules: dict[str, str]
     sources: dict[Name, SourceRecord]
     clips: tuple[ClipRecord, ...]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Manifest:
+        keys = [f"{clip.source}/{clip.name}" for clip in self.clips]
+        if len(set(keys)) != len(keys):
+            raise ValueError(f"clip {next(key for key in keys if keys.count(key) > 1)} stands twice")
+        if unsaid := {SUPPORT_SOURCE, *(clip.source for clip in self.clips)} - set(self.sources):
+            raise ValueError(f"`sources` does not say what {', '.join(sorted(unsaid))} is")
+        return self
 
 
 class SupportRecord(_Record):
@@ -166,11 +181,11 @@ class Benchmark:
             raise UserInputError(
                 "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR"
             )
-        remembered = read_json(path / ROOTS) if (path / ROOTS).exists() else {}
-        known = {name: Path(root) for name, root in remembered.items()} | dict(roots or {})
+        known = _remembered_roots(path / ROOTS) | dict(roots or {})
         manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
         digest = hashlib.sha256(manifest_bytes + b"\0" + episode_bytes).hexdigest()
-        benchmark = cls(path, _parse_manifest(path / MANIFEST), _parse_episodes(path / EPISODES, episode_bytes), digest, known)
+        manifest, records = _parse_manifest(path / MANIFEST, manifest_bytes), _parse_episodes(path / EPISODES, episode_bytes)
+        benchmark = cls(path, manifest, records, digest, known)
         benchmark._check_ids()
         return benchmark
 
@@ -214,22 +229,20 @@ class Benchmark:
         return tuple(record.id for record in self.records)
 
     def _check_ids(self) -> None:
-        known = {f"{clip.source}/{clip.name}/{BY_ID[tube.class_id].slug}" for clip in self.manifest.clips for tube in clip.tubes}
+        known = [f"{clip.source}/{clip.name}/{BY_ID[tube.class_id].slug}" for clip in self.manifest.clips for tube in clip.tubes]
+        expected = {f"{tube}#s{draw}" for tube in known for draw in range(self.manifest.draws)}
         seen: set[str] = set()
         for line, record in enumerate(self.records, 1):
             where = f"{self.path / EPISODES}, line {line}"
             if record.id in seen:
-                raise DataError("an episode stands twice", where, found=record.id, fix="build the release again")
-            tube, hash_sign, draw = record.id.rpartition("#")
-            if tube not in known or not hash_sign or not draw.isalnum():
-                raise DataError(
-                    "an episode without its tube",
-                    where,
-                    found=record.id,
-                    expected="a tube of the manifest and #draw",
-                    fix="build the release again",
-                )
+                raise DataError("an episode stands twice", where, found=record.id, fix=AGAIN)
+            if record.id not in expected:
+                draws = f"a tube of the manifest and #s0 to #s{self.manifest.draws - 1}"
+                raise DataError("an episode without its tube", where, found=record.id, expected=draws, fix=AGAIN)
             seen.add(record.id)
+        if missing := sorted(expected - seen):
+            found, all_of_them = f"{len(seen)}, without {missing[0]}", f"{len(expected)}: {self.manifest.draws} a tube"
+            raise DataError("episodes are missing", self.path / EPISODES, found, all_of_them, AGAIN)
 
 
 def tube_id(episode_id: str) -> str:
@@ -245,6 +258,7 @@ def write_release(path: Path, manifest: Manifest, records: Sequence[EpisodeRecor
     """
     manifest_text = to_json(manifest.model_dump(mode="json"))
     lines = "".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
+    refuse_other_files(path)
     _refuse_other_release(path, manifest, lines)
     write_text(path / ROOTS, to_json({name: str(root.resolve()) for name, root in sorted(roots.items())}))
     write_text(path / EPISODES, lines)
@@ -252,24 +266,31 @@ def write_release(path: Path, manifest: Manifest, records: Sequence[EpisodeRecor
     return Benchmark.open(path)
 
 
-def _refuse_other_release(path: Path, manifest: Manifest, episode_lines: str) -> None:
+def refuse_other_files(path: Path) -> None:
+    """Refuse a folder that no release can be written to, before any work is done for it.
+
+    Raises:
+        UserInputError: it is a file, or it holds files and no release.
+    """
     if path.exists() and not path.is_dir():
         raise UserInputError("not a folder", path, expected="a folder to write the release to", fix="give another --out")
-    if not (path / MANIFEST).exists():
-        own = {ROOTS, EPISODES}
-        strangers = (
-            sorted(entry.name for entry in path.iterdir() if entry.name not in own and not entry.name.endswith(".partial"))
-            if path.is_dir()
-            else []
-        )
-        if strangers:
-            raise UserInputError(
-                "the folder holds other files", path, found=", ".join(strangers[:3]), expected="an empty folder", fix="give another --out"
-            )
+    if not path.is_dir() or (path / MANIFEST).exists():
         return
-    old = _parse_manifest(path / MANIFEST)
+    strangers = sorted(
+        entry.name for entry in path.iterdir() if entry.name not in {ROOTS, EPISODES} and not entry.name.endswith(".partial")
+    )
+    if strangers:
+        raise UserInputError(
+            "the folder holds other files", path, found=", ".join(strangers[:3]), expected="an empty folder", fix="give another --out"
+        )
+
+
+def _refuse_other_release(path: Path, manifest: Manifest, episode_lines: str) -> None:
+    if not (path / MANIFEST).exists():
+        return
+    old = _parse_manifest(path / MANIFEST, read_data(path / MANIFEST))
     differing = [name for name in Manifest.model_fields if getattr(old, name) != getattr(manifest, name)]
-    if not differing and read_data(path / EPISODES).decode() != episode_lines:
+    if not differing and (path / EPISODES).exists() and read_data(path / EPISODES) != episode_lines.encode():
         differing = ["episodes"]
     if differing:
         field = differing[0]
@@ -280,8 +301,15 @@ def _refuse_other_release(path: Path, manifest: Manifest, episode_lines: str) ->
         )
 
 
-def _parse_manifest(path: Path) -> Manifest:
-    data = read_json(path)
+def _remembered_roots(path: Path) -> dict[str, Path]:
+    remembered = read_json(path) if path.exists() else {}
+    if not isinstance(remembered, dict) or not all(isinstance(root, str) for root in remembered.values()):
+        raise DataError("not a list of roots", path, expected="{source: folder}", fix="remove the file, then say --data DIR")
+    return {name: Path(root) for name, root in remembered.items()}
+
+
+def _parse_manifest(path: Path, content: bytes) -> Manifest:
+    data = parse_json(content, path)
     if isinstance(data, dict) and data.get("format") != FORMAT:
         raise DataError(
             "not a release of this format", path, data.get("format", "no format"), FORMAT, "build it again with this version of icvos"
@@ -300,10 +328,8 @@ def _parse_episodes(path: Path, data: bytes) -> tuple[EpisodeRecord, ...]:
             records.append(EpisodeRecord.model_validate(json.loads(line)))
         except ValidationError as error:
             raise _schema_error(where, error) from error
-        except ValueError as error:
-            raise DataError(
-                "corrupt JSON", where, found=str(error), expected="one episode a line", fix="build the release again"
-            ) from error
+        except (ValueError, RecursionError) as error:
+            raise DataError("corrupt JSON", where, found=json_fault(error), expected="one episode a line", fix=AGAIN) from error
     return tuple(records)
 
 
@@ -311,7 +337,8 @@ def _schema_error(where: str, error: ValidationError) -> DataError:
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or "the whole"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return DataError("a release with a wrong field", f"{where}, {field}", found=first["msg"] + more, fix="build the release again")
+    found = first["msg"].removeprefix("Value error, ") + more
+    return DataError("a release with a wrong field", f"{where}, {field}", found=found, fix=AGAIN)
 
 
 def _tubes(record: ClipRecord, root: Path) -> list[Tube]:

@@ -55,7 +55,7 @@ class IcvosError(Exception):
         if self.expected:
             clauses.append(f"expected {self.expected}")
         sentence = ": ".join([head, ", ".join(clauses)]) if clauses else head
-        return f"{sentence}; {self.fix}." if self.fix else f"{sentence}."
+        return f"{sentence}; {self.fix}{'' if self.fix.endswith('?') else '.'}" if self.fix else f"{sentence}."
 
     def as_dict(self) -> dict[str, object]:
         """The error as plain data, for ``--json``."""

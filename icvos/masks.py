@@ -105,6 +105,9 @@ def decode_rle(rle: RLE) -> Mask:
     return mask
 
 
+_MOST_RUN_BITS = 30  # seven letters: more than any image has pixels, and far from where pycocotools' own numbers end
+
+
 def check_rle(rle: RLE) -> None:
     """Refuse run lengths that do not fill their size: pycocotools would decode them into whatever memory holds.
 
@@ -124,6 +127,8 @@ def _run_lengths(counts: str) -> list[int]:
         bits = letter - 48
         if not 0 <= bits < 64:
             raise ValueError(f"{chr(letter)!r} in run lengths")
+        if shift > _MOST_RUN_BITS:
+            raise ValueError("a run length without end")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:
@@ -139,22 +144,41 @@ def union_of_segmentations(segmentations: Iterable[Any], size: Size) -> RLE:
     """The union of COCO `segmentation` entries (polygons or run lengths) in an image of `size`.
 
     Raises:
-        ValueError: an entry is neither a list of polygons nor a run-length dictionary.
+        ValueError: an entry is neither a list of polygons nor a run-length dictionary of the image's size.
     """
-    height, width = size
-    parts: list[Any] = []
-    for segmentation in segmentations:
-        if isinstance(segmentation, list):
-            parts.extend(coco_mask.frPyObjects(segmentation, height, width) if segmentation else [])
-        elif isinstance(segmentation, dict) and isinstance(segmentation.get("counts"), list):
-            parts.append(coco_mask.frPyObjects(segmentation, height, width))
-        elif isinstance(segmentation, dict):
-            parts.append({"size": segmentation["size"], "counts": str(segmentation["counts"]).encode("ascii")})
-        else:
-            raise ValueError(f"a segmentation of type {type(segmentation).__name__}")
+    parts = [part for segmentation in segmentations for part in _run_length_parts(segmentation, size)]
     if not parts:
         return encode_rle(np.zeros(size, np.bool_))
     return RLE(size, coco_mask.merge(parts)["counts"].decode("ascii"))
+
+
+def _run_length_parts(segmentation: Any, size: Size) -> list[Any]:
+    """One `segmentation` entry as pycocotools' run lengths, checked first: pycocotools itself believes everything."""
+    if isinstance(segmentation, list):
+        for polygon in segmentation:
+            _check_polygon(polygon, size)
+        return list(coco_mask.frPyObjects(segmentation, *size)) if segmentation else []
+    if not isinstance(segmentation, dict):
+        raise ValueError(f"a segmentation of type {type(segmentation).__name__}")
+    counts, own_size = segmentation.get("counts"), segmentation.get("size")
+    if own_size != list(size):
+        raise ValueError(f"run lengths of size {own_size} in an image of {size_text(size)}")
+    if isinstance(counts, list):
+        if not all(type(run) is int and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
+            raise ValueError(f"run lengths that do not fill {size_text(size)}")
+        return [coco_mask.frPyObjects(segmentation, *size)]
+    if not isinstance(counts, str):
+        raise ValueError(f"run lengths of type {type(counts).__name__}")
+    check_rle(RLE(size, counts))
+    return [{"size": own_size, "counts": counts.encode("ascii")}]
+
+
+def _check_polygon(polygon: Any, size: Size) -> None:
+    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
+        raise ValueError("a polygon that is not a list of three or more pairs x, y")
+    reach = 2 * max(size)  # annotators overshoot an edge by a little; far points would cost memory without limit
+    if not all(type(value) in (int, float) and -reach <= value <= reach for value in polygon):
+        raise ValueError(f"a polygon with a point that is far outside {size_text(size)} or is no number")
 
 
 def rle_area(rle: RLE) -> int:
@@ -166,7 +190,8 @@ def resize_nearest(mask: Mask, size: Size) -> Mask:
     """The mask resampled to `size` by nearest neighbour: output pixel i shows input pixel floor(i * input / output)."""
     rows = np.arange(size[0]) * mask.shape[0] // size[0]
     columns = np.arange(size[1]) * mask.shape[1] // size[1]
-    return mask[rows[:, None], columns]
+    resized: Mask = mask[rows[:, None], columns]
+    return resized
 
 
 def size_text(size: Sequence[int]) -> str:

@@ -1,14 +1,18 @@
-"""Independent jobs on several processes: results in the order of the jobs, quiet and clean on Ctrl-C."""
+"""Independent jobs on several processes: each answer as soon as it is there, quiet and clean on Ctrl-C."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for_futures
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 from icvos.errors import IcvosError
@@ -25,47 +29,103 @@ def core_count() -> int:
 def in_processes(prepare: Callable[[], Callable[[Job], Answer]], jobs: Sequence[Job], workers: int) -> Iterator[Answer]:
     """``map(prepare(), jobs)`` on `workers` processes (in this one where `workers` is 1 or there is one job).
 
-    `prepare` is called once in each process and makes what its jobs share: an opened release, a loaded method. It must be
-    picklable. Workers are spawned, not forked: a fork copies locks that threads of this process may hold. Only a few jobs
-    a worker are in flight, so answers do not pile up.
+    Answers of several processes come in the order in which they are done, so that a long job holds up no other's.
+    `prepare` is called once in each process and makes what its jobs share: an opened release, a loaded method. For
+    several processes it must be picklable. Workers are spawned, not forked: a fork copies locks that threads of this
+    process may hold. Only a few jobs a worker are in flight, so answers do not pile up.
 
     Raises:
-        IcvosError: a worker died (killed, or out of memory); whatever a job raises comes through as it is.
+        IcvosError: a worker died (killed, or out of memory); whatever a job or `prepare` raises comes through as it is.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
         yield from map(prepare(), jobs) if jobs else ()
         return
-    pending: deque[Future[Any]] = deque()
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start, initargs=(prepare,)) as pool:
+    context = get_context("spawn")
+    stop, pending = context.Event(), set[Future[Any]]()
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(prepare, stop)) as pool:
         try:
             for job in jobs:
-                pending.append(pool.submit(_call, job))
+                with _interrupt_held():
+                    pending.add(pool.submit(_call, job))
                 if len(pending) >= 2 * workers:
-                    yield pending.popleft().result()
+                    yield from _take_done(pending)
             while pending:
-                yield pending.popleft().result()
+                yield from _take_done(pending)
         except BrokenProcessPool as error:
             raise IcvosError(
                 "a worker process died", found="killed, or out of memory", fix="run the same command again, with fewer --workers"
             ) from error
         finally:
+            stop.set()  # jobs that wait in the workers' queue are not begun
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-_ready: Callable[[Any], Any]  # what `prepare` made, in a worker process only
+def _take_done(pending: set[Future[Any]]) -> list[Any]:
+    """Wait until at least one is done; take those that are, and give their answers."""
+    done = wait_for_futures(pending, return_when=FIRST_COMPLETED).done
+    pending -= done
+    return [future.result() for future in done]
 
 
-def _start(prepare: Callable[[], Callable[[Any], Any]]) -> None:
-    global _ready  # a worker keeps what its jobs share; the executor hands it nothing else between them
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _ready = prepare()
+@contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Ctrl-C waits until the block has ended; a process born inside is deaf to it until `_start` says how to take it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Worker:
+    """What a worker process keeps between jobs; the executor hands it nothing else."""
+
+    def __init__(self, prepare: Callable[[], Callable[[Any], Any]], stop: Event) -> None:
+        self.prepare, self.stop = prepare, stop
+        self.answer: Callable[[Any], Any] | None = None
+        self.busy = self.interrupted = False
+
+    def interrupt(self, *_: object) -> None:
+        """Ctrl-C ends a job, so that its temporary files go, but never prints from a worker that waits for one."""
+        self.interrupted = True
+        if self.busy:
+            raise KeyboardInterrupt
+
+    def call(self, job: Any) -> Any:
+        """The answer to a job, unless the whole has been stopped."""
+        self.busy = True
+        try:
+            if self.interrupted or self.stop.is_set():
+                raise KeyboardInterrupt
+            if self.answer is None:  # not when the process starts: an error there would reach nobody
+                self.answer = self.prepare()
+            return self.answer(job)
+        finally:
+            self.busy = False
+
+
+_worker: _Worker
+
+
+def _start(prepare: Callable[[], Callable[[Any], Any]], stop: Event) -> None:
+    global _worker
+    _worker = _Worker(prepare, stop)
+    signal.signal(signal.SIGINT, _worker.interrupt)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed cannot end its workers; without this they would wait for their next job for ever."""
+    if parent := parent_process():
+        wait([parent.sentinel])
+        os._exit(1)
 
 
 def _call(job: Any) -> Any:
-    # Ctrl-C ends a job, so that its temporary files go, but never prints from a worker that waits for one.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return _ready(job)
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return _worker.call(job)

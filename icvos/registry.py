@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from icvos.errors import PluginError, UserInputError, did_you_mean
 from icvos.files import sha256_file
-from icvos.types import MethodCard, Segmenter, Source
+from icvos.types import Kind, MethodCard, NeedsTruth, Segmenter, Source
 
 METHODS = "icvos.methods"
 SOURCES = "icvos.sources"
@@ -20,8 +20,9 @@ SOURCES = "icvos.sources"
 
 @dataclass(frozen=True, slots=True)
 class LoadedMethod:
-    """A method ready to run, and where its code comes from."""
+    """A method ready to run: the name it was asked for by, and where its code comes from."""
 
+    spec: str
     segmenter: Segmenter
     code: str
 
@@ -46,21 +47,40 @@ def load_method(spec: str) -> LoadedMethod:
 
     Raises:
         UserInputError: no such method, file or class.
-        PluginError: its code fails, or it is not a segmenter.
+        PluginError: its code fails, it is not a segmenter, or its card is wrong.
     """
-    factory, code = _from_file(spec) if ".py:" in spec else _from_entry_point(spec)
+    factory, code = _from_file(spec) if ".py:" in spec or spec.endswith(".py") else _from_entry_point(spec)
     try:
         segmenter = factory()
-    except Exception as error:
+        card = getattr(segmenter, "card", None)
+    except (Exception, SystemExit) as error:
         raise PluginError(
             "the method cannot be made", spec, f"{type(error).__name__}: {error}", "a class without arguments", "mend the method"
         ) from error
-    card = getattr(segmenter, "card", None)
     if not isinstance(card, MethodCard):
-        raise PluginError("the method has no card", spec, f"{type(card).__name__}", "`card`, an icvos.types.MethodCard", "give it one")
-    if not (hasattr(segmenter, "segment") or hasattr(segmenter, "segment_together") or hasattr(segmenter, "segment_from_truth")):
+        found = "none" if card is None else type(card).__name__
+        raise PluginError("the method has no card", spec, found, "`card`, an icvos.types.MethodCard", "give it one")
+    _check_card(spec, card)
+    if not any(hasattr(segmenter, name) for name in ("segment", "segment_together", "segment_from_truth")):
         raise PluginError("the method cannot segment", spec, expected="segment(frames, supports)", fix="see docs/add-a-method.md")
-    return LoadedMethod(segmenter, code)
+    if isinstance(segmenter, NeedsTruth) and card.kind != "ceiling":
+        fix = "only a ceiling is told the truth: write kind='ceiling', or answer with segment(frames, supports)"
+        raise PluginError("the method asks for the truth", spec, f"a card of kind {card.kind!r}", "'ceiling'", fix)
+    return LoadedMethod(spec, segmenter, code)
+
+
+def _check_card(spec: str, card: MethodCard) -> None:
+    """A card is printed on boards and written to files: every field must be of the type that it is declared with."""
+    words = [field.name for field in fields(MethodCard) if field.name not in {"training_data", "parallel"}]
+    wrong = [(name, "text") for name in words if not isinstance(getattr(card, name), str)]
+    if not isinstance(card.training_data, tuple) or not all(isinstance(name, str) for name in card.training_data):
+        wrong.append(("training_data", "a tuple of texts"))
+    if not isinstance(card.parallel, bool):
+        wrong.append(("parallel", "True or False"))
+    if card.kind not in get_args(Kind):
+        wrong.append(("kind", " or ".join(get_args(Kind))))
+    for name, expected in wrong:
+        raise PluginError("the method's card is wrong", f"{spec}, {name}", repr(getattr(card, name)), expected, "mend its card")
 
 
 def load_source(name: str, root: Path) -> Source:
@@ -68,6 +88,7 @@ def load_source(name: str, root: Path) -> Source:
 
     Raises:
         UserInputError: no such source.
+        PluginError: its code fails.
         DataError: the tree is not what the source expects.
     """
     return cast(Source, _load(_entry_point(SOURCES, name, "source"))(root))
@@ -89,12 +110,13 @@ def _entry_point(group: str, name: str, what: str) -> EntryPoint:
 def _load(point: EntryPoint) -> Callable[..., Any]:
     try:
         return cast(Callable[..., Any], point.load())
-    except (ImportError, AttributeError) as error:
-        raise PluginError("the plug-in cannot be loaded", point.name, str(error), point.value, "see `icvos doctor`") from error
+    except (Exception, SystemExit) as error:  # whatever somebody's module does while it is imported
+        message = f"{type(error).__name__}: {error}"
+        raise PluginError("the plug-in cannot be loaded", point.name, message, point.value, "see `icvos doctor`") from error
 
 
 def _from_file(spec: str) -> tuple[Callable[[], Any], str]:
-    file, _, name = spec.rpartition(":")
+    file, _, name = (spec if ".py:" in spec else f"{spec}:").rpartition(":")
     path = Path(file)
     if not path.is_file():
         raise UserInputError("no such file", path, expected="path.py:Class", fix="check the path")
@@ -106,9 +128,9 @@ def _from_file(spec: str) -> tuple[Callable[[], Any], str]:
     sys.modules[module_name] = module  # dataclasses and pickling look themselves up there
     try:
         module_spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError("the method's file fails", path, f"{type(error).__name__}: {error}", fix="mend the file") from error
     if not hasattr(module, name):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
-        raise UserInputError("no such class", f"{name} in {path}", fix=did_you_mean(name, classes))
+        classes = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module_name]
+        raise UserInputError("no such class", f"{name or 'none named'}, in {path}", "", "path.py:Class", did_you_mean(name, classes))
     return getattr(module, name), f"sha256 {sha256_file(path)}"

@@ -41,8 +41,15 @@ class Scores:
 
     @classmethod
     def from_dict(cls, values: dict[str, float]) -> Scores:
-        """The reverse of `as_dict`."""
-        return cls(**{("JF" if name == "J&F" else name): value for name, value in values.items()})
+        """The reverse of `as_dict`.
+
+        Raises:
+            TypeError, ValueError: a score is missing, unknown, or no finite number.
+        """
+        scores = cls(**{("JF" if name == "J&F" else name): value for name, value in values.items()})
+        if wrong := [name for name, value in values.items() if isinstance(value, str | bool) or not isfinite(value)]:
+            raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +169,7 @@ class Result:
             found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
             raise DataError("not a result file", path, found=found, expected=FORMAT, fix="score the run again")
         try:
-            return cls(
+            result = cls(
                 method=data["method"],
                 benchmark=data["benchmark"],
                 protocol=data["protocol"],
@@ -175,12 +182,15 @@ class Result:
                 tubes=tuple(_tube_from_dict(tube) for tube in data["tubes"]),
                 notes=tuple(data["notes"]),
             )
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            if data["signature"] != result.signature:
+                raise ValueError("a signature that is not its own")
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             raise DataError("incomplete result file", path, found=f"{type(error).__name__} {error}", fix="score the run again") from error
+        return result
 
 
 def find_results(roots: list[Path]) -> Iterator[Path]:
-    """Every result file below `roots` (a result file itself may be given), sorted, each once.
+    """Every result file ``NAME@VERSION.json`` below `roots` (a result file of any name may be given), sorted, each once.
 
     Raises:
         DataError: a root does not exist.
@@ -189,7 +199,7 @@ def find_results(roots: list[Path]) -> Iterator[Path]:
     for root in roots:
         if not root.exists():
             raise DataError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
-        for path in [root] if root.is_file() else sorted(root.rglob("results/*.json")):
+        for path in [root] if root.is_file() else sorted(root.rglob("*@*.json")):
             if path.resolve() not in seen and not path.name.endswith(".timing.json"):
                 seen.add(path.resolve())
                 yield path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections import deque
@@ -17,13 +16,14 @@ import numpy as np
 from icvos.benchmark import Benchmark, tube_id
 from icvos.errors import IcvosError, PluginError
 from icvos.masks import read_tube_mask, size_text
-from icvos.parallel import in_processes
+from icvos.parallel import core_count, in_processes
 from icvos.registry import LoadedMethod, load_method
 from icvos.results import Timing
 from icvos.store import PredictionStore, RunKey
 from icvos.types import Clip, Episode, Image, Mask, NeedsTruth, Segmenter, SegmentsTogether
 
 PREFETCH = 4  # frames decoded ahead of the method
+FEW_PIXELS = 10**8  # about 250 masks at 480p: a floor is done with them before a second process has started
 
 Shard = tuple[int, int]  # this part (from 1) and the number of parts
 
@@ -80,19 +80,28 @@ def planned(
 
 
 def run(
-    spec: str,
+    method: LoadedMethod,
     benchmark: Benchmark,
     store: PredictionStore,
     *,
     shard: Shard = (1, 1),
     limit: int | None = None,
-    workers: int = 1,
+    workers: int | None = None,
     on_event: Callable[[ClipDone], None] = lambda event: None,
 ) -> RunReport:
-    """Let the method called `spec` answer every episode that the store does not hold yet.
+    """Let a method answer every episode that the store does not hold yet.
 
     Each prediction is written whole when its clip is done; what is there is kept, so the same call after any
     interruption goes on, and shards may write into one store at the same time.
+
+    Args:
+        method: what `load_method` gave; further processes load it again by its name.
+        benchmark: the release.
+        store: what `open_store` gave.
+        shard: which part of the clips.
+        limit: only the first so many episodes of the release.
+        workers: processes; by default all cores where the card allows it and there is enough to do, else this one.
+        on_event: called with each clip that is done.
 
     Raises:
         PluginError: the method fails or breaks its contract.
@@ -100,17 +109,30 @@ def run(
     """
     started = time.perf_counter()
     groups = planned(benchmark, store, shard=shard, limit=limit)
-    wanted = sum(len(ids) for ids in planned(benchmark, None, shard=shard, limit=limit))
+    wanted = [episode_id for ids in planned(benchmark, None, shard=shard, limit=limit) for episode_id in ids]
+    store.sweep(wanted)
+    workers = workers or _useful_workers(method, benchmark, groups)
+    # A single process keeps the method that is loaded already: its weights need not fit into memory twice.
+    prepare = Answers(method.spec, benchmark.path, dict(benchmark.roots), store.root)
+    here = min(workers, len(groups)) <= 1
     done = masks = 0
-    for event in in_processes(Answers(spec, benchmark.path, dict(benchmark.roots), store.root), groups, workers):
+    for event in in_processes((lambda: prepare.by(method)) if here else prepare, groups, workers):
         done, masks = done + event.episodes, masks + event.masks
         on_event(event)
-    return RunReport(store.root, done, wanted - done, masks, time.perf_counter() - started)
+    return RunReport(store.root, done, len(wanted) - done, masks, time.perf_counter() - started)
+
+
+def _useful_workers(method: LoadedMethod, benchmark: Benchmark, groups: Sequence[Sequence[str]]) -> int:
+    if not method.card.parallel:
+        return 1
+    tubes = (benchmark.tubes[tube_id(episode_id)] for ids in groups for episode_id in ids)
+    pixels = sum(len(tube.clip.frames) * tube.clip.size[0] * tube.clip.size[1] for tube in tubes)
+    return core_count() if pixels >= FEW_PIXELS else 1
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Loads a method and opens a release, once a process, and gives the function that answers one clip's episodes."""
+    """Loads a method and opens a release, once a process, and makes the function that answers one clip's episodes."""
 
     spec: str
     benchmark: Path
@@ -118,8 +140,11 @@ class Answers:
     store: Path
 
     def __call__(self) -> Callable[[Sequence[str]], ClipDone]:
-        """The function: ids of episodes of one clip -> what was done."""
-        method = load_method(self.spec)
+        """The function, with the method loaded anew."""
+        return self.by(load_method(self.spec))
+
+    def by(self, method: LoadedMethod) -> Callable[[Sequence[str]], ClipDone]:
+        """The function: ids of episodes of one clip -> what was done by this method."""
         episodes = {episode.id: episode for episode in Benchmark.open(self.benchmark, self.roots).episodes}
         store = PredictionStore.open(self.store)
         return lambda ids: answer_episodes(method.segmenter, [episodes[name] for name in ids], store)
@@ -143,17 +168,17 @@ def _answer_batch(segmenter: Segmenter, episodes: Sequence[Episode], store: Pred
     clip = episodes[0].tube.clip
     with ExitStack() as stack:
         frames = stack.enter_context(_Decoded(clip))
-        answers = _guarded(segmenter.card.name, clip, _masks(segmenter, frames, episodes))
+        answers = _guarded(segmenter.card.name, clip, lambda: _masks(segmenter, frames, episodes))
         writers = [stack.enter_context(store.writer(episode.id)) for episode in episodes]
         for frame in clip.frames:
-            masks = next(answers, None)
-            if masks is None or len(masks) != len(episodes):
-                raise _broken(segmenter, clip, frame.id, "no mask" if masks is None else f"{len(masks)} masks", f"{len(episodes)}")
+            masks = next(answers, ())
+            if not isinstance(masks, tuple | list) or len(masks) != len(episodes):
+                raise _broken(segmenter, clip, frame.id, _how_many(masks), _how_many(episodes))
             for write, mask in zip(writers, masks, strict=True):
                 _check(segmenter, clip, frame.id, mask)
                 write(frame.id, mask)
-        if next(answers, None) is not None:
-            raise _broken(segmenter, clip, "after the last", "another mask", f"{len(clip.frames)} masks, one a frame")
+        if any(True for _ in answers):
+            raise _broken(segmenter, clip, f"after the last, {clip.frames[-1].id}", "another mask", f"{len(clip.frames)} in all")
 
 
 def _masks(segmenter: Segmenter, frames: Iterable[Image], episodes: Sequence[Episode]) -> Iterator[tuple[Mask, ...]]:
@@ -194,17 +219,23 @@ class _Decoded:
             yield ahead.popleft().result()
 
 
-def _guarded(name: str, clip: Clip, answers: Iterator[tuple[Mask, ...]]) -> Iterator[tuple[Mask, ...]]:
-    """What a method yields; what it raises becomes an error that names it."""
+def _guarded(name: str, clip: Clip, answer: Callable[[], Iterator[tuple[Mask, ...]]]) -> Iterator[tuple[Mask, ...]]:
+    """What a method yields; what it raises, when it is called or later, becomes an error that names it."""
     try:
-        yield from answers
+        yield from answer()
     except IcvosError:  # our own reading of frames and supports speaks for itself
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a method that exits would end the run as if all were done
         message = f"{type(error).__name__}: {error}"
         raise PluginError(
             "the method failed", f"{name} on {clip.key}", message, fix="mend the method, then run the same command again"
         ) from error
+
+
+def _how_many(masks: object) -> str:
+    if not isinstance(masks, tuple | list):
+        return type(masks).__name__
+    return "no mask" if not masks else "1 mask" if len(masks) == 1 else f"{len(masks)} masks"
 
 
 def _check(segmenter: Segmenter, clip: Clip, frame_id: str, mask: object) -> None:
@@ -223,5 +254,12 @@ def _broken(segmenter: Segmenter, clip: Clip, frame_id: str, found: str, expecte
 
 def peak_rss_bytes() -> int:
     """The largest resident size of this process so far."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where getrusage also counts the size that the parent had when this process was born
+        peaks = [int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+        if peaks:
+            return peaks[0]
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

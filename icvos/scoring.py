@@ -14,7 +14,7 @@ from pathlib import Path
 from icvos.benchmark import Benchmark, tube_id
 from icvos.errors import DataError, Finding, SubmissionError
 from icvos.files import read_data
-from icvos.kernels import Kernel, Packed, best_kernel
+from icvos.kernels import Kernel, Packed, kernel_named
 from icvos.masks import foreground_values, resize_nearest, size_text, wrong_size
 from icvos.parallel import core_count, in_processes
 from icvos.png import PngError
@@ -22,7 +22,10 @@ from icvos.protocol import ScoringProtocol
 from icvos.store import Prediction, PredictionStore
 from icvos.types import Frame, Size, Tube
 
-FEW_MASKS = 2000  # below it one process is done before a second one has started
+# In pixels of all masks to score; 410,000 make a mask at 480p. Below them one process is done before a second one has
+# started, and numpy before numba is imported.
+FEW_FOR_PROCESSES = 8 * 10**8
+FEW_FOR_NUMBA = 2 * 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ def score_frames(
         benchmark: the release.
         protocol: how masks become numbers.
         leniency: which faults are let pass.
-        workers: processes; all cores by default. The same tables come out for any number.
+        workers: processes; by default all cores where there is enough to do. The same tables come out for any number.
         on_event: called with each table as it is done.
 
     Raises:
@@ -90,18 +93,24 @@ def score_frames(
     draws: dict[str, list[str]] = {}
     for episode_id in benchmark.episode_ids:
         draws.setdefault(tube_id(episode_id), []).append(episode_id)
-    lengths = {name: len(tube.clip.frames) * len(draws.get(name, ())) for name, tube in benchmark.tubes.items()}
+    pixels = {name: _pixels(benchmark.tubes[name], protocol) * len(ids) for name, ids in draws.items()}
     # The longest first, so that no core is left with one long clip at the end.
-    jobs = sorted((tuple(ids) for ids in draws.values()), key=lambda ids: -lengths[tube_id(ids[0])])
-    if workers is None:
-        workers = core_count() if sum(lengths.values()) >= FEW_MASKS else 1
+    jobs = sorted((tuple(ids) for ids in draws.values()), key=lambda ids: -pixels[tube_id(ids[0])])
+    all_pixels = sum(pixels.values())
+    workers = workers or (core_count() if all_pixels >= FEW_FOR_PROCESSES else 1)
+    kernel = "auto" if all_pixels >= FEW_FOR_NUMBA else "numpy"
     tables = {}
-    for table in in_processes(_Scores(benchmark.path, dict(benchmark.roots), store.root, protocol, leniency), jobs, workers):
+    for table in in_processes(_Scores(benchmark.path, dict(benchmark.roots), store.root, protocol, leniency, kernel), jobs, workers):
         on_event(table)
         tables[table.tube] = table
     ordered = [tables[name] for name in benchmark.tubes if name in tables]
     _refuse_faults(store, benchmark, ordered)
     return ordered
+
+
+def _pixels(tube: Tube, protocol: ScoringProtocol) -> int:
+    height, width = protocol.size(tube.clip.size)
+    return len(tube.clip.frames[: protocol.max_frames]) * height * width
 
 
 def _refuse_faults(store: PredictionStore, benchmark: Benchmark, tables: Iterable[TubeTable]) -> None:
@@ -127,9 +136,11 @@ class _Scores:
     store: Path
     protocol: ScoringProtocol
     leniency: Leniency
+    kernel: str
 
     def __call__(self) -> Callable[[Sequence[str]], TubeTable]:
-        benchmark, store, kernel = Benchmark.open(self.benchmark, self.roots), PredictionStore.open(self.store), best_kernel()
+        benchmark, store = Benchmark.open(self.benchmark, self.roots), PredictionStore.open(self.store)
+        kernel = kernel_named(self.kernel)
         return lambda ids: _TubeScorer(benchmark.tubes[tube_id(ids[0])], store, kernel, self.protocol, self.leniency).score(ids)
 
 
@@ -182,7 +193,7 @@ class _TubeScorer:
         self, frame: Frame, episode_ids: Sequence[str], predictions: Sequence[Prediction | None]
     ) -> Iterator[tuple[float, float] | None]:
         truth = self.kernel.prepare(self._truth(frame), self.tolerance)
-        seen: dict[bytes, tuple[float, float] | None] = {}  # draws often agree, and then so do the bytes
+        seen: dict[bytes, tuple[float, float]] = {}  # draws often agree, and then so do the bytes
         for prediction in predictions:
             data = self._read(prediction, frame)
             if prediction is None or data is None:
@@ -190,7 +201,10 @@ class _TubeScorer:
                 continue
             if data not in seen:
                 packed = self._decode(data, f"{prediction.path}: {frame.id}.png")
-                seen[data] = None if packed is None else self.kernel.compare(packed, truth)
+                if packed is None:  # a fault of this draw; the next one with the same bytes has it too
+                    yield None
+                    continue
+                seen[data] = self.kernel.compare(packed, truth)
             yield seen[data]
 
     def _truth(self, frame: Frame) -> Packed:
@@ -220,13 +234,8 @@ class _TubeScorer:
         try:
             packed = self.kernel.read_prediction(data)
         except PngError as error:
-            self._fault(
-                "unreadable" if "value" not in str(error) else "values",
-                where,
-                str(error),
-                "a one-channel PNG of 0 and 1, or of 0 and 255",
-                "write it again",
-            )
+            code = "values" if str(error).startswith("value") else "unreadable"
+            self._fault(code, where, str(error), "a one-channel PNG of 0 and 1, or of 0 and 255", "write it again")
             return None
         size = self.tube.clip.size
         if packed.size not in {size, self.protocol.size(size)}:

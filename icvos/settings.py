@@ -69,15 +69,22 @@ def load_settings(folder: Path) -> Settings:
         return Settings()
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserInputError("cannot read", path, found=error.strerror or str(error), fix="check the file and its permissions") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserInputError("not TOML", path, found=str(error), fix="mend the file") from error
     _check(path, data)
     return Settings(
-        benchmark=folder / data.get("benchmark", Settings().benchmark),
-        runs=folder / data.get("runs", Settings().runs),
-        data=folder / data["data"] if "data" in data else None,
-        roots={name: folder / root for name, root in data.get("roots", {}).items()},
+        benchmark=_from(folder, data.get("benchmark", Settings().benchmark)),
+        runs=_from(folder, data.get("runs", Settings().runs)),
+        data=_from(folder, data["data"]) if "data" in data else None,
+        roots={name: _from(folder, root) for name, root in data.get("roots", {}).items()},
     )
+
+
+def _from(folder: Path, path: str | Path) -> Path:
+    # Nobody expands ~ in a file as a shell does on a command line.
+    return folder / (Path(path).expanduser() if str(path).startswith("~/") else path)
 
 
 def _check(path: Path, data: dict[str, Any]) -> None:

@@ -10,8 +10,10 @@ A plain folder of masks, `<source>/<clip>/<class>#s0/<frame>.png`, is read in th
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -28,6 +30,8 @@ RUN = "run.json"
 PREDICTIONS = "predictions"
 TIMING = "timing"
 MAX_MASK_BYTES = 1 << 26  # a mask file past 64 MB is no mask
+# All that the standard library raises at damaged or hostile zips; ValueError includes undecodable names.
+_BROKEN = (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +51,20 @@ class Prediction:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._zip: zipfile.ZipFile | None = None
-        if path.is_dir():
-            self._files = {entry.stem: entry.name for entry in path.iterdir() if entry.suffix == ".png"}
-            self.strangers = sorted(entry.name for entry in path.iterdir() if entry.suffix != ".png")
-            return
         try:
-            self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+            if path.is_dir():
+                names = [entry.name for entry in path.iterdir()]
+            else:
+                self._zip = zipfile.ZipFile(path)
+                names = self._zip.namelist()
+        except _BROKEN as error:
             raise DataError(
                 "cannot read the prediction", path, str(error), "a whole zip of PNGs", "remove the file and run again"
             ) from error
-        names = self._zip.namelist()
         self._files = {name[:-4]: name for name in names if name.endswith(".png") and "/" not in name}
-        self.strangers = sorted(set(names) - set(self._files.values()))
-
-    @property
-    def frame_ids(self) -> set[str]:
-        """The frames that have a mask."""
-        return set(self._files)
+        twice = [f"{name} (a second one)" for name, count in Counter(names).items() if count > 1]
+        self.frame_ids = frozenset(self._files)  # the frames that have a mask
+        self.strangers = sorted({*names} - {*self._files.values()}) + sorted(twice)
 
     def read(self, frame_id: str) -> bytes:
         """The PNG of one frame.
@@ -79,10 +79,13 @@ class Prediction:
                 if file.stat().st_size > MAX_MASK_BYTES:
                     raise ValueError("a file past 64 MB")
                 return file.read_bytes()
-            if self._zip.getinfo(name).file_size > MAX_MASK_BYTES:
+            entry = self._zip.getinfo(name)
+            if entry.file_size > MAX_MASK_BYTES:
                 raise ValueError("a file past 64 MB")
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for any amount of memory
+                raise ValueError("packed neither by store nor by deflate")
             return self._zip.read(name)
-        except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) as error:
+        except _BROKEN as error:
             raise ValueError(str(error) or type(error).__name__) from error
 
     def close(self) -> None:
@@ -106,15 +109,28 @@ class PredictionStore:
         Raises:
             UserInputError: the folder holds another run (the message says which field differs) or other files.
         """
+        if store := cls.resume(root, key):
+            return store
+        write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": str(benchmark.resolve())}))
+        return cls(root, key)
+
+    @classmethod
+    def resume(cls, root: Path, key: RunKey) -> PredictionStore | None:
+        """The store at `root`, or None where there is none yet; nothing is written.
+
+        Raises:
+            UserInputError: the folder holds another run (the message says which field differs) or other files.
+        """
+        if root.exists() and not root.is_dir():
+            raise UserInputError("not a folder", root, expected="a folder for the run", fix="give another --out")
+        # Another shard may be making the run at this moment: look at the folder first, at its key afterwards.
+        strangers = sorted(entry.name for entry in root.iterdir() if not entry.name.endswith(".partial")) if root.is_dir() else []
         if (root / RUN).exists():
             _refuse_other_run(root, key)
-        elif root.is_dir() and any(root.iterdir()):
-            raise UserInputError(
-                "the folder holds no run", root, f"{next(iter(root.iterdir())).name}", "an empty folder", "give another --out"
-            )
-        else:
-            write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": str(benchmark.resolve())}))
-        return cls(root, key)
+            return cls(root, key)
+        if strangers:
+            raise UserInputError("the folder holds no run", root, strangers[0], "an empty folder", "give another --out")
+        return None
 
     @classmethod
     def open(cls, root: Path) -> PredictionStore:
@@ -141,18 +157,25 @@ class PredictionStore:
         """The episodes that have no prediction yet, in order."""
         return [episode_id for episode_id in episode_ids if not self.path(episode_id).exists()]
 
+    def sweep(self, episode_ids: Iterable[str]) -> None:
+        """Remove what a killed run left of these episodes; nobody else may be writing them."""
+        ours = {path for episode_id in episode_ids for path in (self.path(episode_id), self._timing_path(episode_id))}
+        for leftover in self.root.rglob(".*.partial"):
+            if leftover.with_name(leftover.name[1:].rsplit(".", 2)[0]) in ours:
+                leftover.unlink(missing_ok=True)
+
     @contextmanager
     def writer(self, episode_id: str) -> Iterator[Callable[[str, Mask], None]]:
         """A function to hand each frame's id and mask, in order; the prediction appears when the block ends well."""
-        path = self.path(episode_id)
-        for leftover in path.parent.glob(f".{_glob_escape(path.name)}.*.partial"):  # of a run that was killed
-            leftover.unlink(missing_ok=True)
-        with atomic_file(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        with atomic_file(self.path(episode_id)) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
             yield lambda frame_id, mask: archive.writestr(_entry(f"{frame_id}.png"), encode_png(mask))
 
     def write_timing(self, episode_id: str, timing: Timing) -> None:
         """Keep how long an episode took, beside its prediction."""
-        write_text(self.root / TIMING / f"{episode_id}.json", json.dumps(asdict(timing)) + "\n")
+        write_text(self._timing_path(episode_id), json.dumps(asdict(timing)) + "\n")
+
+    def _timing_path(self, episode_id: str) -> Path:
+        return self.root / TIMING / f"{episode_id}.json"
 
     def timings(self) -> Iterator[Timing]:
         """What was kept of the episodes' times."""
@@ -182,8 +205,10 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _glob_escape(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+def is_folder_name(name: str) -> bool:
+    """Whether a method's name can be the folder of its runs: not hidden, without slashes, printable, not too long."""
+    plain = bool(name) and not name.startswith(".") and name.isprintable() and not set(name) & set("/\\")
+    return plain and len(name.encode(errors="replace")) <= 200
 
 
 def _read_key(root: Path) -> RunKey:

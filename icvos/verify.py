@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from icvos.benchmark import SUPPORT_SOURCE, Benchmark
 from icvos.errors import Finding
-from icvos.files import sha256_file
+from icvos.files import map_files, sha256_file
 
 
 def verify_release(benchmark: Benchmark, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[Finding]:
@@ -24,11 +22,10 @@ def verify_release(benchmark: Benchmark, on_progress: Callable[[int, int], None]
     expected = dict(_expected(benchmark))
     files = sorted(expected)
     findings = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, (path, found) in enumerate(zip(files, pool.map(_digest, files), strict=True), 1):
-            if finding := _compare(path, found, expected[path]):
-                findings.append(finding)
-            on_progress(done, len(files))
+    for done, (path, found) in enumerate(zip(files, map_files(_digest, files), strict=True), 1):
+        if finding := _compare(path, found, expected[path]):
+            findings.append(finding)
+        on_progress(done, len(files))
     return findings
 
 

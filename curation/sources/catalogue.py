@@ -49,7 +49,7 @@ CATALOGUE = (
         "LVOS",
         "LVOS v2, train and valid",
         "https://lingyihongfd.github.io/lvos.github.io",
-        "130 GB",
+        "large, see the page",
         "non-commercial research, see the page",
         "<split>/JPEGImages/<clip>/*.jpg, <split>/Annotations/<clip>/*.png, <split>_meta.json",
         ("*/JPEGImages/*", "*_meta.json"),

@@ -14,9 +14,10 @@ import numpy as np
 
 from curation.labels import Labels, davis_labels, read_semantics
 from curation.sources.catalogue import check_root
+from icvos.benchmark import plain_name
 from icvos.errors import DataError, Finding
 from icvos.masks import image_size, read_ids
-from icvos.types import Clip, Encoding, Frame, Instance
+from icvos.types import Clip, Encoding, Frame, Instance, Size
 
 VOID = 255
 
@@ -38,25 +39,21 @@ class _Davis:
             self.labels = self.labels | read_semantics(root / "davis_semantics.json")
 
     def verify(self) -> list[Finding]:
-        """Every fault of the tree: sequences without a folder, frames without masks and the reverse, sizes, unknown ids."""
+        """Every fault of the tree: sequences without a folder, frames without masks and the reverse, sizes, ids without a name."""
         return [finding for name in self.sequences() for finding in self._verify_clip(name)]
 
     def clips(self) -> Iterator[Clip]:
         """The clips of the lists that this year has, sorted by name.
 
         Raises:
-            DataError: frames and masks do not match, or a file cannot be read.
+            DataError: frames and masks do not match (the error lists every such fault), or a file cannot be read.
         """
-        for name in self.sequences():
-            if findings := self._unmatched(name):
-                raise DataError(
-                    "frames and masks do not match",
-                    self.images / name,
-                    findings[0],
-                    fix="run `icvos verify --davis DIR` for all faults",
-                    findings=findings,
-                )
-            yield self._clip(name)
+        names = self.sequences()
+        if findings := [finding for name in names for finding in self._unmatched(name)]:
+            faults = f"{len(findings)} faults"
+            fix = f"fetch these sequences, and see `icvos verify --source {self.name} --davis DIR`"
+            raise DataError("frames and masks do not match", self.root, faults, "one mask a frame", fix, findings)
+        yield from map(self._clip, names)
 
     def instances(self, clip: Clip) -> tuple[Instance, ...]:
         """The objects of the clip's first frame and of the label list, sorted by id."""
@@ -68,13 +65,16 @@ class _Davis:
         return tuple(Instance(number, named.get(number)) for number in sorted(present | set(named)))
 
     def sequences(self) -> list[str]:
-        """The names in the year's lists (train and val), or every folder where there is no list; sorted."""
-        lists = sorted(self.root.glob(f"ImageSets/{self.year}/*.txt"))
+        """The names in the year's lists (train and val), or every folder where there is no list; sorted.
+
+        Raises:
+            DataError: a list cannot be read or holds something that is no name.
+        """
+        # Of the test lists' sequences only the first mask is public.
+        lists = sorted(path for path in self.root.glob(f"ImageSets/{self.year}/*.txt") if not path.name.startswith("test"))
         if not lists:
             return sorted(folder.name for folder in self.annotations.iterdir() if folder.is_dir())
-        named = {line.split()[0] for path in lists for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
-        # The lists of 2016 come as names or as pairs of paths, /JPEGImages/480p/<clip>/00000.jpg.
-        return sorted({Path(entry).parent.name if "/" in entry else entry for entry in named})
+        return sorted({name for path in lists for name in _names_in(path)})
 
     def _clip(self, name: str) -> Clip:
         frames = tuple(Frame(image.stem, image, self.annotations / name / f"{image.stem}.png") for image in self._frames(name))
@@ -121,11 +121,21 @@ class _Davis:
                 size = size or image_size(image)
                 if (found := image_size(image)) != size:
                     findings.append(Finding("size", str(image), f"{found}", f"{size}, as the first frame", "fetch the sequence again"))
-                if mask.is_file() and (ids := read_ids(mask)).shape != size:
-                    findings.append(Finding("size", str(mask), f"{ids.shape}", f"{size}, as the frames", "fetch the sequence again"))
+                if mask.is_file():
+                    findings.extend(self._mask_faults(name, mask, size))
             except DataError as error:
                 findings.append(Finding("unreadable", error.where, error.found or error.what, error.expected or "a whole file", error.fix))
         return findings
+
+    def _mask_faults(self, name: str, mask: Path, size: Size) -> Iterator[Finding]:
+        ids = read_ids(mask)
+        if ids.shape != size:
+            yield Finding("size", str(mask), f"{ids.shape}", f"{size}, as the frames", "fetch the sequence again")
+        unnamed = set(np.unique(ids).tolist()) - {0, VOID} - set(self.labels.get(name, {}))
+        if unnamed and name in self.labels:
+            found, named = (", ".join(map(str, sorted(ids))) or "none" for ids in (unnamed, self.labels[name]))
+            fix = "fetch the sequence again, or name them in davis_semantics.json"
+            yield Finding("unnamed-object", str(mask), f"ids {found}", f"{named}, as the label list names", fix)
 
     def _annotation_folder(self) -> Path:
         for folder in self.annotation_folders:
@@ -154,6 +164,21 @@ class Davis2016(_Davis):
     name = "davis2016"
     year = "2016"
     annotation_folders = ("Annotations_2016", "Annotations")
+
+
+def _names_in(path: Path) -> Iterator[str]:
+    """The sequences of a list: names, or pairs of paths as in 2016, /JPEGImages/480p/<clip>/00000.jpg."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError("not a list of sequences", path, "bytes that are not UTF-8", "one name a line", "fetch it again") from error
+    for number, line in enumerate(lines, 1):
+        if words := line.split():
+            name = Path(words[0]).parent.name if "/" in words[0] else words[0]
+            try:
+                yield plain_name(name)
+            except ValueError as error:
+                raise DataError("not a sequence", f"{path}, line {number}", words[0], "a folder's name", "mend the list") from error
 
 
 def _mask(frame: Frame) -> Path:

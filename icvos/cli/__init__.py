@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -90,6 +89,8 @@ def _run(words: list[str]) -> int:
 
 def _report(error: IcvosError, *, as_json: bool) -> None:
     if as_json:
+        import json
+
         click.echo(json.dumps(error.as_dict(), indent=1, ensure_ascii=False))
     for finding in () if as_json else error.findings:
         click.echo(f"  {finding}", err=True)

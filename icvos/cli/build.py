@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @click.option("--sources", default="davis", show_default=True, help="The video data sets, separated by commas.")
 @options.roots
 @click.option("--out", type=options.FOLDER, help="Where the release goes.  [default: ic-vos]")
-@click.option("--name", default="ic-vos", show_default=True, help="The release's name.")
-@click.option("--release-version", default="1", show_default=True, help="The release's version.")
+@click.option("--name", default="ic-vos", show_default=True, callback=options.plain_name, help="The release's name.")
+@click.option("--release-version", default="1", show_default=True, callback=options.plain_name, help="The release's version.")
 @click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports.")
 @click.option("--support-split", help="COCO's split for supports.  [default: val2017, or val2014]")
 @click.option("--min-support-area", type=click.IntRange(1), default=1024, show_default=True, help="Pixels of a support's mask at least.")
@@ -90,27 +90,28 @@ def _all_roots(names: list[str], data: Path | None, davis: Path | None, coco: Pa
     from icvos.errors import UserInputError, did_you_mean
     from icvos.registry import source_names
 
-    wanted = [*names, "coco"]
-    roots = options.known_roots(wanted) | options.chosen_roots(wanted, data, davis, coco, named)
+    installed = source_names()
     if not names:
-        raise UserInputError("no sources", "--sources", fix=f"known: {', '.join(source_names())}")
+        raise UserInputError("no sources", "--sources", fix=f"known: {', '.join(installed)}")
     for name in names:
-        if name not in source_names() and name not in ENTRIES:
-            raise UserInputError("unknown source", name, fix=did_you_mean(name, source_names()))
+        if name == "coco":
+            raise UserInputError("no video data set", name, expected="coco gives the supports and is always read", fix="leave it out")
+        if name not in installed and name not in ENTRIES:
+            raise UserInputError("unknown source", name, fix=did_you_mean(name, installed))
+    wanted = [*names, "coco"]
+    roots = options.all_roots(wanted, data, davis, coco, named)
     missing = [name for name in wanted if name not in roots]
+    without_adapter = [name for name in names if name not in installed]
+    if without_adapter and roots:  # before anybody is sent to fetch more for it
+        fix = "leave it out of --sources, or install a plug-in for it"
+        raise UserInputError("no adapter yet", ", ".join(without_adapter), expected=", ".join(installed), fix=fix)
     if missing:
         _show_what_to_fetch(wanted)
-        raise UserInputError(
-            "where is the data?",
-            ", ".join(missing),
-            fix="fetch what the table lists, then say --data DIR, --root NAME=DIR, or set ICVOS_DATA",
-        )
-    for name in names:
-        if name not in source_names():
-            raise UserInputError(
-                "no adapter yet", name, expected=", ".join(source_names()), fix="leave it out of --sources, or install a plug-in for it"
-            )
-    return {name: roots[name] for name in wanted}
+        if without_adapter:
+            click.echo(f"note: this version has no adapter for {', '.join(without_adapter)} yet; leave out of --sources", err=True)
+        fix = "fetch what the table lists, then say --data DIR, --root NAME=DIR, or set ICVOS_DATA"
+        raise UserInputError("nobody said where the data is", ", ".join(missing), fix=fix)
+    return roots
 
 
 def _show_what_to_fetch(names: list[str]) -> None:
@@ -121,7 +122,10 @@ def _show_what_to_fetch(names: list[str]) -> None:
 
     console = Console(stderr=True)
     console = console if console.is_terminal else Console(stderr=True, width=160)
-    table = Table("data", "page", "size", "licence", "expected below --data DIR", title="What to fetch")
+    table = Table(title="What to fetch")
+    for heading in ("data", "page", "size", "licence", "expected below --data DIR"):
+        # An address or a path that is cut off, or broken in two where there is room, helps nobody.
+        table.add_column(heading, overflow="fold", no_wrap=heading in {"page", "expected below --data DIR"} and console.width >= 140)
     for entry in dict.fromkeys(entry for name in names if (entry := entry_of(name))):
         layout = "\n".join(f"{entry.folder}/{part}" for part in entry.layout.split(", "))
         table.add_row(entry.title, entry.page, entry.download, entry.licence, layout)

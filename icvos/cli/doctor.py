@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from importlib import import_module, metadata
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -24,6 +22,8 @@ def command(as_json: bool) -> None:
     icvos doctor
     icvos doctor --json
     """
+    import json
+
     report = {
         "versions": _versions(),
         "modules": _modules(),
@@ -42,12 +42,16 @@ def command(as_json: bool) -> None:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata
+
     names = ["icvos", *sorted({_name(requirement) for requirement in metadata.requires("icvos") or [] if "extra ==" not in requirement})]
     return {"python": sys.version.split()[0]} | {name: _version(name) for name in names}
 
 
 def _modules() -> dict[str, str]:
     """Where each room was found; another package may carry the same plain name and stand before ours."""
+    from importlib.util import find_spec
+
     home = Path(str(import_module("icvos").__file__)).parent.parent
     found = {}
     for room in ROOMS:
@@ -59,6 +63,8 @@ def _modules() -> dict[str, str]:
 
 
 def _devices() -> dict[str, str]:
+    from importlib.util import find_spec
+
     devices = {"cpu": f"{_cores()} cores"}
     if find_spec("torch") is None:
         return devices | {"accelerators": "unknown without torch: pip install 'icvos[models]'"}
@@ -84,12 +90,18 @@ def _kernel() -> str:
 
 def _data() -> dict[str, str]:
     from curation.sources.catalogue import ENTRIES
+    from icvos.errors import UserInputError
 
-    roots = options.known_roots(ENTRIES)
+    try:
+        roots = options.known_roots(ENTRIES)
+    except UserInputError as error:  # what is wrong is just what this command is asked
+        return {"settings": str(error)}
     return {name: str(roots.get(name, "not set: say --data DIR, or set ICVOS_DATA")) for name in ENTRIES}
 
 
 def _missing_extras() -> dict[str, str]:
+    from importlib import metadata
+
     missing: dict[str, list[str]] = {}
     for requirement in metadata.requires("icvos") or []:
         head, _, marker = requirement.partition(";")
@@ -105,6 +117,8 @@ def _name(requirement: str) -> str:
 
 
 def _version(name: str) -> str:
+    from importlib import metadata
+
     try:
         return metadata.version(name)
     except metadata.PackageNotFoundError:

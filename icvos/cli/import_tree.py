@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -15,8 +14,8 @@ from icvos.cli import options
 @click.option("--data", type=options.FOLDER, help="A folder with COCO/ inside.  [default: $ICVOS_DATA]")
 @click.option("--coco", type=options.FOLDER, help="The folder of COCO, for the supports.")
 @click.option("--out", type=options.FOLDER, help="Where the release goes.  [default: ic-vos]")
-@click.option("--name", default="ic-vos-imported", show_default=True, help="The release's name.")
-@click.option("--release-version", default="1", show_default=True, help="The release's version.")
+@click.option("--name", default="ic-vos-imported", show_default=True, callback=options.plain_name, help="The release's name.")
+@click.option("--release-version", default="1", show_default=True, callback=options.plain_name, help="The release's version.")
 @click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports.")
 @click.option("--support-split", help="COCO's split for supports.  [default: val2017, or val2014]")
 @click.option("--min-support-area", type=click.IntRange(1), default=1024, show_default=True, help="Pixels of a support's mask at least.")
@@ -38,6 +37,8 @@ def command(
     \b
     icvos import IC-VOS --coco /data/COCO --out ic-vos-imported
     """
+    import json
+
     from curation.freeze import Draft, freeze
     from curation.layout import IMPORTED, read_official_tree
     from curation.sources.catalogue import source_record
@@ -46,9 +47,9 @@ def command(
     from icvos.cli.progress import file_bar
     from icvos.errors import UserInputError
 
-    roots = options.known_roots(["coco"]) | options.chosen_roots(["coco"], data, None, coco, ())
+    roots = options.all_roots(["coco"], data, None, coco, ())
     if "coco" not in roots:
-        raise UserInputError("where is the data?", "coco", fix="say --coco DIR or --data DIR, or set ICVOS_DATA")
+        raise UserInputError("nobody said where the data is", "coco", fix="say --coco DIR or --data DIR, or set ICVOS_DATA")
     pool = Coco(roots["coco"], support_split, min_support_area)
     tubes = read_official_tree(path)
     records = {

@@ -42,20 +42,43 @@ def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
     """Where these sources lie by the options alone: one a source goes before --data.
 
     Raises:
-        UserInputError: an entry of --root is not NAME=DIR, or there is no such data folder.
+        UserInputError: an entry of --root is not NAME=DIR of a known source, or there is no such data folder.
     """
     from curation.sources.catalogue import folder_of
     from icvos.errors import UserInputError
     from icvos.settings import roots_below
 
+    names = list(names)
     chosen = roots_below(data, {name: folder_of(name) for name in names}) if data else {}
     chosen |= {name: root for name, root in (("davis", davis), ("davis2016", davis), ("coco", coco)) if root}
     for entry in named:
         name, equals, root = entry.partition("=")
         if not (name and equals and root):
             raise UserInputError("not a root", entry, expected="NAME=DIR", fix="write --root davis=/data/DAVIS")
+        _check_source(name, names)
         chosen[name] = Path(root)
     return chosen
+
+
+def _check_source(name: str, asked: Sequence[str]) -> None:
+    from curation.sources.catalogue import ENTRIES
+    from icvos.errors import UserInputError, did_you_mean
+    from icvos.registry import source_names
+
+    known = {*asked, *ENTRIES, *source_names()}
+    if name not in known:
+        raise UserInputError("unknown source", f"--root {name}=", fix=did_you_mean(name, known))
+
+
+def all_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]) -> dict[str, Path]:
+    """Where these sources lie by the options, and for those that the options leave out by the environment and `icvos.toml`.
+
+    Raises:
+        UserInputError: an option cannot be used, or a data folder that is needed is not there.
+    """
+    names = list(names)
+    chosen = chosen_roots(names, data, davis, coco, named)
+    return known_roots(name for name in names if name not in chosen) | chosen
 
 
 def known_roots(names: Iterable[str]) -> dict[str, Path]:
@@ -66,7 +89,8 @@ def known_roots(names: Iterable[str]) -> dict[str, Path]:
     """
     from curation.sources.catalogue import folder_of
 
-    return settings().known_roots({name: folder_of(name) for name in names})
+    folders = {name: folder_of(name) for name in names}
+    return settings().known_roots(folders) if folders else {}
 
 
 def open_benchmark(
@@ -79,12 +103,32 @@ def open_benchmark(
         UserInputError: there is no release.
         DataError: it is corrupt.
     """
+    from dataclasses import replace
+
     from icvos.benchmark import Benchmark
 
     opened = Benchmark.open(path or settings().benchmark)
     names = list(opened.manifest.sources)
     remembered = {name: root for name, root in opened.roots.items() if root.is_dir()}
-    return Benchmark.open(opened.path, known_roots(names) | remembered | chosen_roots(names, data, davis, coco, named))
+    here = remembered | chosen_roots(names, data, davis, coco, named)
+    return replace(opened, roots={**opened.roots, **known_roots(name for name in names if name not in here), **here})
+
+
+def plain_name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """A name that may stand in a release.
+
+    Raises:
+        UserInputError: it may not.
+    """
+    from icvos.benchmark import plain_name
+    from icvos.errors import UserInputError
+
+    try:
+        return plain_name(value)
+    except ValueError as error:
+        raise UserInputError(
+            "not a plain name", parameter.opts[0], repr(value), "letters, digits, dots and dashes", "choose another"
+        ) from error
 
 
 def shard(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=options.FOLDER, help="The folder of runs; this one goes below it, under the method's name.  [default: runs]")
 @click.option("--shard", callback=options.shard, metavar="i/n", help="Do only this part; all parts may write into one --out.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many episodes.")
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores for methods without an accelerator, else 1]")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if the card allows it and it is worth it, else 1]")
 @click.option("--dry-run", is_flag=True, help="Say what it would take; predict nothing.")
 @options.as_json
 def command(
@@ -47,30 +47,23 @@ def command(
     import json
 
     from icvos.cli.progress import bar
-    from icvos.parallel import core_count
     from icvos.registry import load_method
-    from icvos.runner import open_store, planned, run
+    from icvos.runner import open_store, planned, run, run_key
+    from icvos.store import PredictionStore
 
     loaded = load_method(method)
     release = options.open_benchmark(benchmark, data, davis, coco, named)
     root = (out or options.settings().runs) / _folder_name(loaded.card.name)
     if dry_run:
-        plan = _plan(release, root, [name for ids in planned(release, _existing(root), shard=shard, limit=limit) for name in ids])
+        there = PredictionStore.resume(root, run_key(release, loaded))
+        plan = _plan(release, root, [name for ids in planned(release, there, shard=shard, limit=limit) for name in ids])
         click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan))
         return
     store = open_store(release, loaded, root)
     groups = planned(release, store, shard=shard, limit=limit)
     plan = _plan(release, root, [name for ids in groups for name in ids])
     with bar(loaded.card.name, plan["masks"], "masks") as advance:
-        report = run(
-            method,
-            release,
-            store,
-            shard=shard,
-            limit=limit,
-            workers=workers or (core_count() if loaded.card.parallel else 1),
-            on_event=lambda event: advance(event.masks),
-        )
+        report = run(loaded, release, store, shard=shard, limit=limit, workers=workers, on_event=lambda event: advance(event.masks))
     done = {
         "run": str(root),
         "episodes": report.episodes_done,
@@ -88,16 +81,11 @@ def command(
 
 def _folder_name(name: str) -> str:
     from icvos.errors import PluginError
+    from icvos.store import is_folder_name
 
-    if not name or name.startswith(".") or any(c in "/\\" or not c.isprintable() for c in name):
+    if not is_folder_name(name):
         raise PluginError("the method's name cannot be a folder", repr(name), expected="letters, digits, - and _", fix="mend its card")
     return name
-
-
-def _existing(root: Path) -> Any:
-    from icvos.store import RUN, PredictionStore
-
-    return PredictionStore.open(root) if (root / RUN).exists() else None
 
 
 def _plan(release: Benchmark, root: Path, episode_ids: list[str]) -> dict[str, Any]:

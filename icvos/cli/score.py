@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--method-name", help="What to call the method of a folder of masks.  [default: the folder's name]")
 @click.option("--allow-missing", is_flag=True, help="Count masks that are not there as 0 instead of refusing.")
 @click.option("--resize", is_flag=True, help="Resample masks of another size instead of refusing.")
-@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores]")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if it is worth it]")
 @options.as_json
 def command(
     paths: tuple[Path, ...],
@@ -69,7 +69,7 @@ def command(
     results = []
     for store in stores:
         release = _release_of(store, benchmark, data, davis, coco, named)
-        name = method_name or store.root.resolve().name
+        name = _name_of(store, method_name, runs)
         with _bar(release, name) as on_table:
             card = None if store.key else method_card(name)
             result, tables = score_run(store, release, protocol=chosen, leniency=leniency, workers=workers, card=card, on_event=on_table)
@@ -101,6 +101,23 @@ def _release_of(
         found = f"{store.key.release}#{store.key.digest[:12]}"
         raise UserInputError("the run was made on another release", store.root, found, release.label, "give its own with --benchmark DIR")
     return release
+
+
+def _name_of(store: PredictionStore, method_name: str | None, runs: Path) -> str:
+    """What the result is called: a run's card says it; a folder of masks may be given a name, and must not take a run's."""
+    from icvos.errors import UserInputError
+    from icvos.store import RUN, is_folder_name
+
+    if store.key:
+        if method_name:
+            raise UserInputError("a run's name is its method's", store.root, method_name, store.key.method, "leave --method-name out")
+        return store.key.method
+    name = method_name or store.root.resolve().name
+    if not is_folder_name(name):
+        raise UserInputError("not a name for a method", repr(name), expected="a name without slashes", fix="give another --method-name")
+    if (runs / name / RUN).exists():
+        raise UserInputError("the name belongs to a run", runs / name, fix="give another --method-name")
+    return name
 
 
 @contextmanager
