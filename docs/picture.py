@@ -1,6 +1,6 @@
 """Makes the README's picture out of what `icvos demo` left: a support, then frames with the true outline and a prediction.
 
-    icvos demo && python docs/picture.py icvos-demo docs/picture.jpg
+icvos demo && python docs/picture.py icvos-demo docs/picture.jpg
 """
 
 from __future__ import annotations
