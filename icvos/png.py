@@ -32,6 +32,10 @@ class PngError(ValueError):
     """Bytes that are not a whole one-channel PNG; the message says in words what they are."""
 
 
+class ValuesError(PngError):
+    """A whole PNG whose values are not those of one binary mask."""
+
+
 class Scanlines(NamedTuple):
     """What a mask PNG holds before its row filters are undone: a filter byte, then packed values, row after row."""
 

@@ -1,7 +1,7 @@
 """From predictions to a result: every frame of every tube against the truth, all faults in one list, on all cores.
 
-A truth mask is decoded and its contour widened once for all support draws, and checked against the release's hash as it
-is read. Nothing is kept but two numbers a frame and draw.
+A clip's tubes are scored in one pass: a truth file is read, checked against the release's hash and inflated once for all
+of them, a contour is prepared once for all support draws. Nothing is kept but two numbers a frame and draw.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from icvos.benchmark import Benchmark, tube_id
 from icvos.errors import DataError, Finding, SubmissionError
 from icvos.files import read_data
-from icvos.kernels import Kernel, Packed, kernel_named
+from icvos.kernels import Kernel, Packed, Prepared, kernel_named
 from icvos.masks import foreground_values, resize_nearest, size_text, wrong_size
 from icvos.parallel import core_count, in_processes
-from icvos.png import PngError
+from icvos.png import PngError, Scanlines, ValuesError, read_scanlines
 from icvos.protocol import ScoringProtocol
 from icvos.store import Prediction, PredictionStore
 from icvos.types import Frame, Size, Tube
@@ -90,17 +91,18 @@ def score_frames(
         SubmissionError: a mask is missing, extra, truncated, of another size or with other values; lists all of them.
         DataError: a truth file is not the one that the release names.
     """
-    draws: dict[str, list[str]] = {}
+    clips: dict[str, list[str]] = {}
     for episode_id in benchmark.episode_ids:
-        draws.setdefault(tube_id(episode_id), []).append(episode_id)
-    pixels = {name: _pixels(benchmark.tubes[name], protocol) * len(ids) for name, ids in draws.items()}
+        clips.setdefault(benchmark.tubes[tube_id(episode_id)].clip.key, []).append(episode_id)
+    pixels = {key: sum(_pixels(benchmark.tubes[tube_id(name)], protocol) for name in ids) for key, ids in clips.items()}
     # The longest first, so that no core is left with one long clip at the end.
-    jobs = sorted((tuple(ids) for ids in draws.values()), key=lambda ids: -pixels[tube_id(ids[0])])
+    jobs = [tuple(clips[key]) for key in sorted(clips, key=lambda key: -pixels[key])]
     all_pixels = sum(pixels.values())
     workers = workers or (core_count() if all_pixels >= FEW_FOR_PROCESSES else 1)
     kernel = "auto" if all_pixels >= FEW_FOR_NUMBA else "numpy"
     tables = {}
-    for table in in_processes(_Scores(benchmark.path, dict(benchmark.roots), store.root, protocol, leniency, kernel), jobs, workers):
+    scores = _Scores(benchmark.path, dict(benchmark.roots), store.root, protocol, leniency, kernel)
+    for table in chain.from_iterable(in_processes(scores, jobs, workers)):
         on_event(table)
         tables[table.tube] = table
     ordered = [tables[name] for name in benchmark.tubes if name in tables]
@@ -129,7 +131,7 @@ def _refuse_faults(store: PredictionStore, benchmark: Benchmark, tables: Iterabl
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    """Opens the release and the store, once a process, and gives the function that scores one tube's episodes."""
+    """Opens the release and the store, once a process, and gives the function that scores one clip's episodes."""
 
     benchmark: Path
     roots: dict[str, Path]
@@ -138,33 +140,70 @@ class _Scores:
     leniency: Leniency
     kernel: str
 
-    def __call__(self) -> Callable[[Sequence[str]], TubeTable]:
+    def __call__(self) -> Callable[[Sequence[str]], list[TubeTable]]:
         benchmark, store = Benchmark.open(self.benchmark, self.roots), PredictionStore.open(self.store)
         kernel = kernel_named(self.kernel)
-        return lambda ids: _TubeScorer(benchmark.tubes[tube_id(ids[0])], store, kernel, self.protocol, self.leniency).score(ids)
+
+        def tables(episode_ids: Sequence[str]) -> list[TubeTable]:
+            draws: dict[str, list[str]] = {}
+            for episode_id in episode_ids:
+                draws.setdefault(tube_id(episode_id), []).append(episode_id)
+            with ExitStack() as stack:
+                scorers = [_TubeScorer(self, benchmark.tubes[name], ids, store, kernel, stack) for name, ids in draws.items()]
+                truths = _Truths()
+                for frames in zip_longest(*(scorer.frames for scorer in scorers)):
+                    for scorer, frame in zip(scorers, frames, strict=True):
+                        if frame is not None:
+                            scorer.score(frame, truths.read(frame, scorer.tube.clip.size))
+                return [scorer.table() for scorer in scorers]
+
+        return tables
+
+
+class _Truths:
+    """Truth files, inflated once where the tubes of a clip share them frame by frame."""
+
+    def __init__(self) -> None:
+        self.last: tuple[Path, Scanlines] | None = None
+
+    def read(self, frame: Frame, size: Size) -> Scanlines:
+        path = frame.mask or frame.image  # only annotated frames are scored, so there is a mask
+        if self.last is None or self.last[0] != path:
+            try:
+                self.last = path, read_scanlines(read_data(path, frame.mask_sha256))
+            except PngError as error:
+                raise DataError("cannot read the mask", path, str(error), "a one-channel PNG", "fetch the source again") from error
+        if self.last[1].size != size:
+            raise wrong_size(path, self.last[1].size, size)
+        return self.last[1]
 
 
 class _TubeScorer:
-    """One tube, all its draws, frame by frame."""
+    """One tube and all its draws, fed frame by frame."""
 
-    def __init__(self, tube: Tube, store: PredictionStore, kernel: Kernel, protocol: ScoringProtocol, leniency: Leniency) -> None:
-        self.tube, self.store, self.kernel, self.protocol, self.leniency = tube, store, kernel, protocol, leniency
+    def __init__(
+        self, how: _Scores, tube: Tube, episode_ids: Sequence[str], store: PredictionStore, kernel: Kernel, stack: ExitStack
+    ) -> None:
+        self.tube, self.episode_ids, self.store, self.kernel = tube, episode_ids, store, kernel
+        self.protocol, self.leniency = how.protocol, how.leniency
         self.foreground = foreground_values(tube.instances, tube.clip.encoding)
-        self.tolerance = protocol.tolerance(tube.clip.size)
-        self.frames = tuple(frame for frame in tube.clip.frames[: protocol.max_frames] if frame.mask)
+        self.tolerance = self.protocol.tolerance(tube.clip.size)
+        self.frames = tuple(frame for frame in tube.clip.frames[: self.protocol.max_frames] if frame.mask)
         self.findings: list[Finding] = []
+        self.rows: list[list[tuple[float, float] | None]] = [[] for _ in episode_ids]
+        self.predictions = [self._open(episode_id, stack) for episode_id in episode_ids]
 
-    def score(self, episode_ids: Sequence[str]) -> TubeTable:
-        """The table of these episodes of the tube."""
-        rows: list[list[tuple[float, float] | None]] = [[] for _ in episode_ids]
-        with ExitStack() as stack:
-            predictions = [self._open(episode_id, stack) for episode_id in episode_ids]
-            for frame in self.frames:
-                for row, value in zip(rows, self._frame(frame, episode_ids, predictions), strict=True):
-                    row.append(value)
-        draws = tuple(self._draw(episode_id, row) for episode_id, row in zip(episode_ids, rows, strict=True))
-        present = sum(value is not None for row in rows for value in row)
-        return TubeTable(self.tube.id, draws, len(self.frames) * len(rows), present, tuple(self.findings))
+    def score(self, frame: Frame, scanlines: Scanlines) -> None:
+        """Compare every draw's mask of the next frame with the truth in `scanlines`."""
+        truth = self.kernel.prepare(self._at_scoring_size(self._truth(frame, scanlines)), self.tolerance)
+        for row, value in zip(self.rows, self._compared(frame, truth), strict=True):
+            row.append(value)
+
+    def table(self) -> TubeTable:
+        """What was found."""
+        draws = tuple(self._draw(episode_id, row) for episode_id, row in zip(self.episode_ids, self.rows, strict=True))
+        present = sum(value is not None for row in self.rows for value in row)
+        return TubeTable(self.tube.id, draws, len(self.frames) * len(draws), present, tuple(self.findings))
 
     def _draw(self, episode_id: str, row: Sequence[tuple[float, float] | None]) -> FrameScores:
         values = [value or (0.0, 0.0) for value in row]
@@ -189,12 +228,9 @@ class _TubeScorer:
             self._fault("extra-file", f"{prediction.path}: {name}", "a file", "<frame>.png and nothing else", "remove it")
         return prediction
 
-    def _frame(
-        self, frame: Frame, episode_ids: Sequence[str], predictions: Sequence[Prediction | None]
-    ) -> Iterator[tuple[float, float] | None]:
-        truth = self.kernel.prepare(self._truth(frame), self.tolerance)
+    def _compared(self, frame: Frame, truth: Prepared) -> Iterator[tuple[float, float] | None]:
         seen: dict[bytes, tuple[float, float]] = {}  # draws often agree, and then so do the bytes
-        for prediction in predictions:
+        for prediction in self.predictions:
             data = self._read(prediction, frame)
             if prediction is None or data is None:
                 yield None
@@ -207,15 +243,11 @@ class _TubeScorer:
                 seen[data] = self.kernel.compare(packed, truth)
             yield seen[data]
 
-    def _truth(self, frame: Frame) -> Packed:
-        path = frame.mask or frame.image  # only annotated frames are scored, so there is a mask
+    def _truth(self, frame: Frame, scanlines: Scanlines) -> Packed:
         try:
-            packed = self.kernel.read(read_data(path, frame.mask_sha256), self.foreground)
+            return self.kernel.pick(scanlines, self.foreground)
         except PngError as error:
-            raise DataError("cannot read the mask", path, str(error), "a one-channel PNG", "fetch the source again") from error
-        if packed.size != self.tube.clip.size:
-            raise wrong_size(path, packed.size, self.tube.clip.size)
-        return self._at_scoring_size(packed)
+            raise DataError("cannot read the mask", frame.mask, str(error), "a one-channel PNG", "fetch the source again") from error
 
     def _read(self, prediction: Prediction | None, frame: Frame) -> bytes | None:
         if prediction is None:
@@ -234,7 +266,7 @@ class _TubeScorer:
         try:
             packed = self.kernel.read_prediction(data)
         except PngError as error:
-            code = "values" if str(error).startswith("value") else "unreadable"
+            code = "values" if isinstance(error, ValuesError) else "unreadable"
             self._fault(code, where, str(error), "a one-channel PNG of 0 and 1, or of 0 and 255", "write it again")
             return None
         size = self.tube.clip.size

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from icvos.png import PngError, Scanlines, read_scanlines, values_of
+from icvos.png import Scanlines, ValuesError, read_scanlines, values_of
 from icvos.types import Mask, Size
 
 Words: TypeAlias = NDArray[np.uint64]  # (H, ceil(W / 64)); bit b of word k is pixel 64 k + b; bits past the width are 0
@@ -146,12 +146,12 @@ def half_widths(tolerance: int) -> list[int]:
     return [next(dx for dx in range(tolerance, -1, -1) if dx * dx + dy * dy <= tolerance * tolerance) for dy in range(tolerance + 1)]
 
 
-def values_error(scanlines: Scanlines) -> PngError:
+def values_error(scanlines: Scanlines) -> ValuesError:
     """The error for a prediction with other values than 0 and one of 1 and 255."""
     found = [str(value) for value in np.unique(values_of(scanlines))]
     shown = [*found[:8], f"{len(found) - 8} others"] if len(found) > 9 else found
     text = ", ".join(shown[:-1]) + " and " + shown[-1] if len(shown) > 1 else shown[0]
-    return PngError(f"value{'s' if len(found) > 1 else ''} {text}; a mask holds 0 and one of 1 and 255")
+    return ValuesError(f"value{'s' if len(found) > 1 else ''} {text}; a mask holds 0 and one of 1 and 255")
 
 
 def check_tolerance(tolerance: int) -> None:
