@@ -366,6 +366,30 @@ def test_broken_files_are_named(icvos: Command, zoo: Path, tmp_path: Path) -> No
         assert f"away/dog#s1: {frame}.png" in finding["where"] and word in finding["found"]
 
 
+def test_a_faulty_run_does_not_keep_the_others_from_being_scored(icvos: Command, toy_release: Path, tmp_path: Path) -> None:
+    for method in ("empty", "full-frame", "oracle-first-frame"):
+        assert icvos("run", "--method", method, "--benchmark", toy_release, "--out", tmp_path).code == 0
+    for method in ("empty", "full-frame"):
+        (tmp_path / method / "predictions/davis/rex/dog#s0.zip").unlink()
+    said = icvos("score", tmp_path)
+    assert said.code == 4
+    assert "2 of 3 runs refused" in said.err
+    assert said.err.count("missing-episode") == 3  # one a run, and the first again in the sentence
+    assert "oracle-first-frame" in said.out
+    assert [path.parts[-3] for path in sorted(tmp_path.glob("*/results/*.json")) if "timing" not in path.name] == ["oracle-first-frame"]
+
+
+def test_a_truth_file_is_read_once_for_all_tubes_and_draws(
+    icvos: Command, toy_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert icvos("run", "--method", "support-shape", "--benchmark", toy_release, "--out", tmp_path).code == 0
+    read: list[Path] = []
+    original = scoring_module.read_data
+    monkeypatch.setattr(scoring_module, "read_data", lambda path, sha256: read.append(path) or original(path, sha256))
+    assert icvos("score", tmp_path, "--workers", 1).code == 0
+    assert len(read) == len(set(read)) == 12  # tom's six frames serve its cat and its person
+
+
 @pytest.mark.parametrize("workers", [1, 3])
 def test_all_faults_stand_in_one_report(icvos: Command, zoo: Path, tmp_path: Path, workers: int) -> None:
     masks = hand_in(tmp_path / "m", zoo)

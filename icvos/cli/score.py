@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.errors import SubmissionError
     from icvos.results import Result
     from icvos.scoring import TubeTable
     from icvos.store import PredictionStore
@@ -57,6 +58,7 @@ def command(
 
     from icvos.aggregate import RESULTS, method_card, save
     from icvos.aggregate import score as score_run
+    from icvos.errors import SubmissionError
     from icvos.protocol import protocol_named
     from icvos.scoring import Leniency
     from icvos.store import PredictionStore
@@ -66,19 +68,38 @@ def command(
     stores = [PredictionStore.open(root) for path in paths or (runs,) for root in _runs_below(path)]
     if out and len(stores) > 1:
         raise click.UsageError(f"--out is for one run, found {len(stores)}")
-    results = []
+    results, refused = [], []
     for store in stores:
         release = _release_of(store, benchmark, data, davis, coco, named)
         name = _name_of(store, method_name, runs)
-        with _bar(release, name) as on_table:
-            card = None if store.key else method_card(name)
-            result, tables = score_run(store, release, protocol=chosen, leniency=leniency, workers=workers, card=card, on_event=on_table)
+        card = None if store.key else method_card(name)
+        try:
+            with _bar(release, name) as on_table:
+                result, tables = score_run(
+                    store, release, protocol=chosen, leniency=leniency, workers=workers, card=card, on_event=on_table
+                )
+        except SubmissionError as error:  # one faulty run does not keep the others from being scored
+            refused.append(error)
+            continue
         path = save(result, tables, store, out or (store.root if store.key else runs / name) / RESULTS)
         results.append({"path": str(path), "signature": result.signature, **result.overall.as_dict()})
         if not as_json:
             click.echo(_line(result, path))
+    if refused:
+        raise _all_refused(refused, len(stores))
     if as_json:
         click.echo(json.dumps(results, indent=1, ensure_ascii=False))
+
+
+def _all_refused(errors: Sequence[SubmissionError], runs: int) -> SubmissionError:
+    """The errors of several runs as one."""
+    from icvos.errors import SubmissionError
+
+    if runs == 1:
+        return errors[0]
+    where = ", ".join(error.where for error in errors)
+    findings = [finding for error in errors for finding in error.findings]
+    return SubmissionError(f"{len(errors)} of {runs} runs refused", where, fix=f"first: {errors[0]}", findings=findings)
 
 
 def _runs_below(path: Path) -> list[Path]:
