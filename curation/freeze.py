@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from curation.sources.coco import Candidate, Coco
+from curation.sources.coco import Coco, SupportCandidate
 from icvos.benchmark import (
     Benchmark,
     ClipRecord,
@@ -29,7 +29,6 @@ from icvos.types import Category, Clip, Size, Tube
 
 DRAWS = 5
 AGAIN = "fetch the data set again"
-SEED = "icvos"
 OnProgress = Callable[[int, int], None]  # files done, files in all
 
 
@@ -86,13 +85,13 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
     return write_release(out, manifest, records, draft.roots)
 
 
-def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tuple[Candidate, ...]]:
+def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tuple[SupportCandidate, ...]]:
     """Five supports a tube: the usable images of its class in the order of a hash of seed, tube and image.
 
     Adding clips, tubes or even images never moves the order of the others. Where the pool has fewer than five images of
     a class, they are taken round again, so that every tube has five draws.
     """
-    usable: dict[Category, list[Candidate]] = {}
+    usable: dict[Category, list[SupportCandidate]] = {}
     drawn = {}
     for tube in tubes:
         if tube.category not in usable:
@@ -107,7 +106,7 @@ def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tup
     return drawn
 
 
-def _check_sizes(tubes: Iterable[Tube], supports: Mapping[str, Sequence[Candidate]], pool: Coco) -> None:
+def _check_sizes(tubes: Iterable[Tube], supports: Mapping[str, Sequence[SupportCandidate]], pool: Coco) -> None:
     """Refuse pictures and masks that do not have the size that the release states, by their headers."""
     sizes = {path: tube.clip.size for tube in tubes for frame in tube.clip.frames for path in (frame.image, frame.mask) if path}
     sizes |= {pool.root / candidate.file: candidate.mask.size for drawn in supports.values() for candidate in drawn}
@@ -126,7 +125,7 @@ def _size_fault(expected: tuple[Path, Size]) -> Finding | None:
     return Finding("size", str(path), size_text(found), f"{size_text(size)}, as its clip or annotation", AGAIN) if found != size else None
 
 
-def _files(tubes: Iterable[Tube], supports: Mapping[str, Sequence[Candidate]], pool: Coco) -> list[Path]:
+def _files(tubes: Iterable[Tube], supports: Mapping[str, Sequence[SupportCandidate]], pool: Coco) -> list[Path]:
     files = {frame.image for tube in tubes for frame in tube.clip.frames}
     files |= {frame.mask for tube in tubes for frame in tube.clip.frames if frame.mask}
     files |= {pool.root / candidate.file for drawn in supports.values() for candidate in drawn}
@@ -186,7 +185,7 @@ def _pattern(files: Sequence[tuple[str, Path]], root: Path) -> str:
     return pattern
 
 
-def _support_record(candidate: Candidate, pool: Coco, hashes: Mapping[Path, str]) -> SupportRecord:
+def _support_record(candidate: SupportCandidate, pool: Coco, hashes: Mapping[Path, str]) -> SupportRecord:
     return SupportRecord(
         image_id=candidate.image_id,
         file=candidate.file,

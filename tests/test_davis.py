@@ -347,3 +347,11 @@ def test_a_tree_without_masks_is_a_fault_of_the_data(davis: Path, lost: str, wor
         Davis2017(davis)
     assert caught.value.exit_code == 3
     assert str(davis) in str(caught.value)
+
+
+@pytest.mark.parametrize(("later", "encoding"), [(255, "binary"), (1, "ids")])
+def test_a_first_mask_that_shows_nothing_does_not_decide_how_masks_are_read(tmp_path: Path, later: int, encoding: str) -> None:
+    root = make_davis(tmp_path / "DAVIS", {"rex": ({1: "dog"}, moving_box())})
+    for number, ids in enumerate([box(0, 0, 0, 0), *moving_box(5, value=later)]):
+        write_ids(root / "Annotations/480p/rex" / f"{number:05d}.png", ids, "L")
+    assert next(Davis2017(root).clips()).encoding == encoding

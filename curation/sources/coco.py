@@ -23,7 +23,7 @@ MIN_AREA = 32 * 32  # pixels of the union: below it COCO itself calls an object 
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class SupportCandidate:
     """An image that can be a support of one class: the union of the class's instances in it, crowds left out."""
 
     image_id: int
@@ -48,7 +48,7 @@ class Coco:
         self.root = root
         self.split = split or self._default_split()
         self.min_area = min_area
-        self._asked: dict[Category, tuple[list[Candidate], list[tuple[int, str]]]] = {}
+        self._asked: dict[Category, tuple[list[SupportCandidate], list[tuple[int, str]]]] = {}
         self.path = root / "annotations" / f"instances_{self.split}.json"
         if not self.path.is_file():
             there = sorted(path.stem.removeprefix("instances_") for path in root.glob("annotations/instances_*.json"))
@@ -102,7 +102,7 @@ class Coco:
         """
         len(self._data)
 
-    def candidates(self, category: Category) -> tuple[list[Candidate], list[tuple[int, str]]]:
+    def candidates(self, category: Category) -> tuple[list[SupportCandidate], list[tuple[int, str]]]:
         """The usable supports of a class, sorted by image id, and the images refused with the reason for each.
 
         Raises:
@@ -112,8 +112,8 @@ class Coco:
             self._asked[category] = self._judge(category)
         return self._asked[category]
 
-    def _judge(self, category: Category) -> tuple[list[Candidate], list[tuple[int, str]]]:
-        usable: list[Candidate] = []
+    def _judge(self, category: Category) -> tuple[list[SupportCandidate], list[tuple[int, str]]]:
+        usable: list[SupportCandidate] = []
         refused: list[tuple[int, str]] = []
         for image_id, entries in sorted(self._by_class.get(category.id, {}).items()):
             candidate = self._candidate(image_id, entries)
@@ -168,10 +168,10 @@ class Coco:
             return error.found
         return None
 
-    def _candidate(self, image_id: int, annotations: list[dict[str, Any]]) -> Candidate:
+    def _candidate(self, image_id: int, annotations: list[dict[str, Any]]) -> SupportCandidate:
         mask = self._union(image_id, annotations)
         file = f"{self.split}/{self._images[image_id]['file_name']}"
-        return Candidate(image_id, file, tuple(sorted(entry["id"] for entry in annotations)), mask)
+        return SupportCandidate(image_id, file, tuple(sorted(entry["id"] for entry in annotations)), mask)
 
     def _union(self, image_id: int, annotations: list[dict[str, Any]]) -> RLE:
         if image_id not in self._images:

@@ -6,7 +6,7 @@ are grey PNGs, 0 and 255, one object that is the union of all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -78,7 +78,7 @@ class _Davis:
 
     def _clip(self, name: str) -> Clip:
         frames = tuple(Frame(image.stem, image, self.annotations / name / f"{image.stem}.png") for image in self._frames(name))
-        return Clip(self.name, name, image_size(frames[0].image), frames, _encoding(_mask(frames[0])))
+        return Clip(self.name, name, image_size(frames[0].image), frames, _encoding(frames))
 
     def _frames(self, name: str) -> list[Path]:
         return sorted((self.images / name).glob("*.jpg"))
@@ -159,7 +159,7 @@ class Davis2017(_Davis):
 
 
 class Davis2016(_Davis):
-    """The 2016 reading: one mask a frame, the union of all objects."""
+    """The 2016 reading: one mask a frame, the union of all objects (or, where only they are there, the ids of 2017)."""
 
     name = "davis2016"
     year = "2016"
@@ -187,9 +187,13 @@ def _mask(frame: Frame) -> Path:
     return frame.mask
 
 
-def _encoding(mask: Path) -> Encoding:
-    # Only a mask of DAVIS 2016 has 255 and nothing else; in a palette mask 255 stands beside ids.
-    return "binary" if set(np.unique(read_ids(mask))) <= {0, VOID} and _is_grey(mask) else "ids"
+def _encoding(frames: Iterable[Frame]) -> Encoding:
+    """How a clip's masks are to be read, by the first of them that shows anything."""
+    for frame in frames:
+        if found := set(np.unique(read_ids(_mask(frame))).tolist()) - {0}:
+            # Only a grey mask of DAVIS 2016 has 255 and nothing else; in a palette mask 255 is void, beside ids.
+            return "binary" if found == {VOID} and _is_grey(_mask(frame)) else "ids"
+    return "ids"
 
 
 def _is_grey(mask: Path) -> bool:
