@@ -1,14 +1,12 @@
 """How long it takes to get J and F of a frame out of two PNG files, beside the usual way of doing it.
 
-    python benchmarks/scoring.py [--truth DIR --predictions DIR] [--repetitions N]
+    python benchmarks/scoring.py [--truth DIR --predictions DIR] [--cores N] [--repetitions N]
 
 The naive way is the arithmetic of vos-benchmark and of the DAVIS tools, in our own words and without their detours: Pillow
 decodes both files, the boundary maps are made in numpy over the whole frame and dilated over the whole frame by OpenCV with a
-disc. vos-benchmark also searches both images of every frame for their ids (numpy.unique); "naive + ids" does so too. All ways
-run interleaved, in one process on one thread; reading the files is part of each; every J and F must be equal to the last bit.
-
-2026-11-22, one core of 2 (AMD EPYC, busy), DAVIS 480p against OSVOS, ms a pair: truth as ids: naive 7.9, with ids 13.5, numpy 1.48,
-numba 0.30, of that inflating 0.15; truth of DAVIS 2016 (filtered rows): naive 8.7, with ids 14.4, numpy 3.9, numba 0.40.
+disc. vos-benchmark also searches both images of every frame for their ids (numpy.unique); "naive + ids" does so too, and is
+what that tool's cost compares with. All ways run interleaved in one run; reading the files is part of each; every J and F
+must be equal to the last bit. The last figures stand in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -16,6 +14,8 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -148,16 +148,35 @@ def pairs_of(truth_root: Path, prediction_root: Path) -> list[Pair]:
     return [Pair(truth_root / name, prediction_root / name, (1, 255), (1, 255)) for name in both]
 
 
-def measure(ways: dict[str, Callable[[Pair], object]], pairs: list[Pair], repetitions: int) -> dict[str, float]:
-    """Milliseconds a pair. A few pairs at a time go through each way in turn; of each few, the fastest repetition counts."""
-    batches = [pairs[start : start + 20] for start in range(0, len(pairs), 20)]
-    seconds = {name: np.full(len(batches), np.inf) for name in ways}
+@cache
+def ways() -> dict[str, Callable[[Pair], object]]:
+    """Every way to go through a pair, made once a process."""
+    cv2.setNumThreads(1)
+    kernels = {name: with_kernel(kernel_named(name)) for name in ("numpy", "numba")}
+    return {"naive": naive, "naive + ids": naive_with_ids, **kernels, "inflate only": inflate_only}
+
+
+def go_through(name: str, pairs: list[Pair]) -> None:
+    """One way through some pairs."""
+    way = ways()[name]
+    for pair in pairs:
+        way(pair)
+
+
+def measure(pairs: list[Pair], repetitions: int, pool: ProcessPoolExecutor | None, cores: int) -> dict[str, float]:
+    """Milliseconds of wall time a pair. A batch at a time goes through each way in turn; of each batch, the fastest
+    repetition counts. On several cores a batch is split evenly among as many processes."""
+    size = 20 if pool is None else 160
+    batches = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+    seconds = {name: np.full(len(batches), np.inf) for name in ways()}
     for _ in range(repetitions):
         for index, batch in enumerate(batches):
-            for name, way in ways.items():
+            for name in ways():
                 start = time.perf_counter()
-                for pair in batch:
-                    way(pair)
+                if pool is None:
+                    go_through(name, batch)
+                else:
+                    list(pool.map(go_through, [name] * cores, [batch[part::cores] for part in range(cores)]))
                 seconds[name][index] = min(seconds[name][index], time.perf_counter() - start)
     return {name: 1e3 * float(times.sum()) / len(pairs) for name, times in seconds.items()}
 
@@ -168,21 +187,28 @@ def main() -> None:
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--predictions", type=Path)
     parser.add_argument("--repetitions", type=int, default=5)
+    parser.add_argument("--cores", type=int, default=1, help="processes for every way, the naive ones too")
+    parser.add_argument("--every", type=int, default=1, help="take only each so many-th pair")
     options = parser.parse_args()
-    cv2.setNumThreads(1)
-    pairs = pairs_of(options.truth, options.predictions) if options.truth and options.predictions else default_pairs()
+    found = pairs_of(options.truth, options.predictions) if options.truth and options.predictions else default_pairs()
+    pairs = found[:: options.every]
     if not pairs:
         parser.exit(2, "no pairs: give --truth DIR and --predictions DIR that hold PNG files of the same names\n")
-    scorers = {"naive": naive, "naive + ids": naive_with_ids, **{name: with_kernel(kernel_named(name)) for name in ("numpy", "numba")}}
     for pair in pairs:
-        scores = {name: score(pair) for name, score in scorers.items()}
+        scores = {name: way(pair) for name, way in ways().items() if way is not inflate_only}
         assert len(set(scores.values())) == 1, (pair, scores)
-    for group, members in by_kind(pairs).items():
-        times = measure({**scorers, "inflate only": inflate_only}, members, options.repetitions)
-        print(f"{group}: {len(members)} pairs, {options.repetitions} repetitions, J and F equal everywhere")
-        print(f"{'way':14}{'ms a pair':>12}{'x naive':>10}{'of it inflating':>18}")
-        for name, best in times.items():
-            print(f"{name:14}{best:12.3f}{times['naive'] / best:10.1f}{times['inflate only'] / best:18.0%}")
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(options.cores)) if options.cores > 1 else None
+        if pool:  # everything is loaded and compiled before the clock runs
+            for name in ways():
+                list(pool.map(go_through, [name] * 4 * options.cores, [pairs[:20]] * 4 * options.cores))
+        for group, members in by_kind(pairs).items():
+            times = measure(members, options.repetitions, pool, options.cores)
+            print(f"{group}: {len(members)} pairs, {options.cores} cores, {options.repetitions} repetitions, J and F equal everywhere")
+            print(f"{'way':14}{'ms a pair':>12}{'x naive':>10}{'x naive + ids':>16}{'of it inflating':>18}")
+            for name, best in times.items():
+                ratios = f"{times['naive'] / best:10.1f}{times['naive + ids'] / best:16.1f}"
+                print(f"{name:14}{best:12.3f}{ratios}{times['inflate only'] / best:18.0%}")
 
 
 if __name__ == "__main__":
