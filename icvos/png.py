@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -196,14 +197,15 @@ def _undo_run(values: NDArray[np.uint8], start: int, end: int, kind: int) -> Non
     """Undo one filter on rows start..end, in place; a byte is a pixel or several, never less, so that its neighbour is 1 back."""
     if kind == _SUB:
         np.add.accumulate(values[start:end], axis=1, out=values[start:end])
-    elif kind == _UP:
-        for row in range(max(start, 1), end):
-            values[row] += values[row - 1]
-    elif kind in (_AVERAGE, _PAETH):
-        undo = _undo_average if kind == _AVERAGE else _undo_paeth
-        above = np.zeros_like(values[0])
-        for row in range(start, end):
-            undo(values[row], values[row - 1] if row else above)
+        return
+    rows = [values[start - 1] if start else np.zeros_like(values[0]), *values[start:end]]
+    for above, row in pairwise(rows):
+        if kind == _UP:
+            np.add(row, above, out=row)
+        elif kind == _AVERAGE:
+            _undo_average(row, above)
+        elif kind == _PAETH:
+            _undo_paeth(row, above)
 
 
 def _undo_average(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
@@ -216,19 +218,22 @@ def _undo_average(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
 
 def _undo_paeth(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
     """Where the filtered byte is 0 and the row above does not change, the left neighbour goes on: only other places are worked out."""
-    events = np.flatnonzero((row[1:] != 0) | (above[1:] != above[:-1])) + 1
-    events = np.concatenate(([0], events))
-    corners = above[events - 1].tolist()
-    corners[0] = left = 0
-    done = []
-    for value, up, corner in zip(row[events].tolist(), above[events].tolist(), corners, strict=True):
-        left = (value + _paeth(left, up, corner)) & 255
-        done.append(left)
-    lengths = np.append(events[1:], len(row)) - events
-    row[:] = np.repeat(np.array(done, np.uint8), lengths)
+    filtered, over = row.tobytes(), above.tobytes()
+    changes = (above[1:] != above[:-1]).nonzero()[0] + 1
+    places = sorted({0, *row.nonzero()[0].tolist(), *changes.tolist()})
+    left = 0
+    for place, following in zip(places, [*places[1:], len(filtered)], strict=True):
+        up = over[place]
+        corner = over[place - 1] if place else 0
+        left = (filtered[place] + _paeth(left, up, corner)) & 255
+        row[place:following] = left
 
 
 def _paeth(left: int, up: int, corner: int) -> int:
+    if left == up or up == corner:  # in masks nearly always
+        return left
+    if left == corner:
+        return up
     to_left, to_up, to_corner = abs(up - corner), abs(left - corner), abs(left + up - 2 * corner)
     if to_left <= to_up and to_left <= to_corner:
         return left
