@@ -6,13 +6,18 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import make_coco, moving_box, write_frame, write_ids
 
+from curation.sources.coco import Coco
+from curation.tubes import curate
 from icvos.cli import main
+from icvos.masks import image_size
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
@@ -61,6 +66,24 @@ def test_commands_of_a_page_work(page: str, demo: Path, tmp_path: Path, monkeypa
             assert said.code == 0, (text, said)
         else:
             subprocess.run(text, shell=True, check=True)
+
+
+def test_the_source_of_the_docs_gives_tubes(tmp_path: Path) -> None:
+    code = next(text for kind, text in steps("docs/add-a-source.md") if kind == "my_source.py")
+    room: dict[str, Any] = {}
+    exec(compile(code, "my_source.py", "exec"), room)
+    for number, ids in enumerate(moving_box()):
+        write_frame(tmp_path / "pets/rex" / f"{number:03d}.jpg", number)
+        write_ids(tmp_path / "pets/rex" / f"{number:03d}.png", ids)
+    (tmp_path / "pets/rex/what").write_text("dog\n")
+    source = room["Pets"](tmp_path / "pets")
+    assert [tube.id for tube in curate([source], Coco(make_coco(tmp_path / "COCO"))).tubes] == ["pets/rex/dog"]
+
+
+def test_the_picture_of_the_readme_can_be_made_again(demo: Path, tmp_path: Path) -> None:
+    script = [sys.executable, str(REPOSITORY / "docs/picture.py"), str(demo), str(tmp_path / "picture.jpg")]
+    subprocess.run(script, check=True)
+    assert image_size(tmp_path / "picture.jpg") == image_size(REPOSITORY / "docs/picture.jpg")
 
 
 def test_links_between_pages_lead_somewhere() -> None:
