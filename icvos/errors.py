@@ -94,5 +94,9 @@ class PluginError(IcvosError):
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """An imperative for an unknown name: the closest known ones, or all of them."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
+    close = get_close_matches(name, names, n=3, cutoff=0.5) or [
+        longer
+        for longer in names
+        if get_close_matches(name, [longer[: len(name)]])  # "orcale" for "oracle-first-frame"
+    ]
     return "did you mean " + " or ".join(close) + "?" if close else "known: " + (", ".join(names) or "none")

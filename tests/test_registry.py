@@ -1,0 +1,21 @@
+"""Names: what is meant by one that nobody knows."""
+
+from __future__ import annotations
+
+import pytest
+
+from icvos.errors import did_you_mean
+from icvos.registry import method_names
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("emty", "did you mean empty?"),
+        ("orcale", "did you mean oracle-first-frame?"),
+        ("suport", "did you mean support-shape?"),
+        ("xyz", "known: centre-box, empty, full-frame, oracle-first-frame, support-shape"),
+    ],
+)
+def test_the_closest_names_are_suggested_or_all_are_listed(name: str, sentence: str) -> None:
+    assert did_you_mean(name, method_names()) == sentence
