@@ -84,31 +84,17 @@ class _Davis:
         return sorted((self.images / name).glob("*.jpg"))
 
     def _unmatched(self, name: str) -> list[Finding]:
-        images = {path.stem for path in self._frames(name)}
-        masks = {path.stem for path in (self.annotations / name).glob("*.png")}
+        images = {path.stem: path for path in self._frames(name)}
+        masks = {path.stem: path for path in (self.annotations / name).glob("*.png")}
         if not images:
             return [Finding("no-frames", str(self.images / name), "no frames", "*.jpg", "fetch the sequence, or take it off the list")]
-        without_mask = [
-            Finding(
-                "frame-without-mask",
-                str(self.images / name / f"{stem}.jpg"),
-                "no mask",
-                f"{self.annotations / name / stem}.png",
-                "fetch the sequence again",
-            )
-            for stem in sorted(images - masks)
+        return [
+            _lonely("frame-without-mask", images[stem], "no mask", self.annotations / name / f"{stem}.png")
+            for stem in sorted(images.keys() - masks.keys())
+        ] + [
+            _lonely("mask-without-frame", masks[stem], "no frame", self.images / name / f"{stem}.jpg")
+            for stem in sorted(masks.keys() - images.keys())
         ]
-        without_frame = [
-            Finding(
-                "mask-without-frame",
-                str(self.annotations / name / f"{stem}.png"),
-                "no frame",
-                f"{self.images / name / stem}.jpg",
-                "fetch the sequence again",
-            )
-            for stem in sorted(masks - images)
-        ]
-        return without_mask + without_frame
 
     def _verify_clip(self, name: str) -> list[Finding]:
         findings = self._unmatched(name)
@@ -179,6 +165,10 @@ def _names_in(path: Path) -> Iterator[str]:
                 yield plain_name(name)
             except ValueError as error:
                 raise DataError("not a sequence", f"{path}, line {number}", words[0], "a folder's name", "mend the list") from error
+
+
+def _lonely(code: str, path: Path, found: str, twin: Path) -> Finding:
+    return Finding(code, str(path), found, str(twin), "fetch the sequence again")
 
 
 def _mask(frame: Frame) -> Path:

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
 @click.command("build")
 @click.option("--sources", default="davis", show_default=True, help="The video data sets, separated by commas.")
 @options.roots
-@click.option("--out", type=options.FOLDER, help="Where the release goes.  [default: ic-vos]")
-@click.option("--name", default="ic-vos", show_default=True, callback=options.plain_name, help="The release's name.")
-@click.option("--release-version", default="1", show_default=True, callback=options.plain_name, help="The release's version.")
-@click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports.")
-@click.option("--support-split", help="COCO's split for supports.  [default: val2017, or val2014]")
-@click.option("--min-support-area", type=click.IntRange(1), default=1024, show_default=True, help="Pixels of a support's mask at least.")
+@options.release(name="ic-vos")
 @click.option("--materialise", type=options.FOLDER, metavar="DIR", help="Also lay out the official tree of frames and masks.")
 @click.option("--dry-run", is_flag=True, help="Show what would be in and out; write nothing.")
 @options.as_json

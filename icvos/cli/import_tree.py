@@ -13,12 +13,7 @@ from icvos.cli import options
 @click.argument("path", type=options.FOLDER)
 @click.option("--data", type=options.FOLDER, help="A folder with COCO/ inside.  [default: $ICVOS_DATA]")
 @click.option("--coco", type=options.FOLDER, help="The folder of COCO, for the supports.")
-@click.option("--out", type=options.FOLDER, help="Where the release goes.  [default: ic-vos]")
-@click.option("--name", default="ic-vos-imported", show_default=True, callback=options.plain_name, help="The release's name.")
-@click.option("--release-version", default="1", show_default=True, callback=options.plain_name, help="The release's version.")
-@click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports.")
-@click.option("--support-split", help="COCO's split for supports.  [default: val2017, or val2014]")
-@click.option("--min-support-area", type=click.IntRange(1), default=1024, show_default=True, help="Pixels of a support's mask at least.")
+@options.release(name="ic-vos-imported")
 @options.as_json
 def command(
     path: Path,

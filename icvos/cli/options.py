@@ -31,6 +31,24 @@ def roots(command: Command) -> Command:
     return command
 
 
+def release(name: str) -> Callable[[Command], Command]:
+    """What every release is asked: --out, --name, --release-version, --seed, --support-split and --min-support-area."""
+
+    def add(command: Command) -> Command:
+        for option in (
+            click.option("--min-support-area", type=click.IntRange(1), default=1024, show_default=True, help="Of a support, in pixels."),
+            click.option("--support-split", help="COCO's split for supports.  [default: val2017, or val2014]"),
+            click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports."),
+            click.option("--release-version", default="1", show_default=True, callback=plain_name, help="The release's version."),
+            click.option("--name", default=name, show_default=True, callback=plain_name, help="The release's name."),
+            click.option("--out", type=FOLDER, help="Where the release goes.  [default: ic-vos]"),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
 def settings() -> Settings:
     """What `icvos.toml` in the current folder says."""
     from icvos.settings import load_settings
