@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +46,12 @@ class PackedKernel(Kernel):
         (height, width), depth = scanlines.size, scanlines.depth
         if depth == 1 and not scanlines.interlaced and foreground[1] and not foreground[0]:
             return Packed(pack_rows(_REVERSED[unfiltered(scanlines.data, height, scanlines.stride)], width), scanlines.size)
-        wanted = np.flatnonzero(foreground).tolist()
+        wanted, values = np.flatnonzero(foreground).tolist(), values_of(scanlines)
+        if wanted == [1] and values.max() <= 1:  # the only object of its file
+            return self._pack_where(values, lambda part: part)
         if len(wanted) > _FEW:
-            return self._pack_where(values_of(scanlines), lambda values: foreground[values])
-        return self._pack_where(values_of(scanlines), lambda values: _any_of(values, wanted))
+            return self._pack_where(values, lambda part: foreground[part])
+        return self._pack_where(values, lambda part: _any_of(part, wanted))
 
     def pick_binary(self, scanlines: Scanlines) -> Packed:
         """See `Kernel.pick_binary`."""
@@ -58,13 +60,14 @@ class PackedKernel(Kernel):
             return Packed(pack_rows(_REVERSED[unfiltered(scanlines.data, height, scanlines.stride)], width), scanlines.size)
         values = values_of(scanlines)
         largest = int(values.max())
-        packed = self._pack_where(values, lambda part: part != 0)
+        packed = self._pack_where(values, lambda part: part)
         if largest not in (0, 1, 255) or (largest == 255 and np.count_nonzero(values == 255) != _ones(packed.words)):
             raise values_error(scanlines)
         return packed
 
-    def _pack_where(self, values: NDArray[np.uint8], test: Callable[[NDArray[np.uint8]], Mask]) -> Packed:
-        """The pixels that pass the test, some rows at a time: the intermediate masks stay in the processor's cache."""
+    def _pack_where(self, values: NDArray[np.uint8], test: Callable[[NDArray[np.uint8]], NDArray[Any]]) -> Packed:
+        """The pixels for which the test gives something but 0, some rows at a time: what lies between stays in the
+        processor's cache."""
         height, width = values.shape
         octets = np.empty((height, (width + 7) // 8), np.uint8)
         step = max(1, _BLOCK // width)
