@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -127,9 +126,12 @@ def unfiltered(data: bytes, height: int, stride: int) -> NDArray[np.uint8]:
     if filters.max() > _PAETH:
         raise PngError(f"a damaged PNG (row filter {filters.max()})")
     values = rows[:, 1:].copy()
-    ends = [*(np.flatnonzero(filters[1:] != filters[:-1]) + 1).tolist(), height]
-    for start, end in zip([0, *ends], ends, strict=False):  # runs of rows of one filter
-        _undo_run(values, start, end, int(filters[start]))
+    # A byte is a pixel or several, never less, so that the left neighbour is one byte back.
+    alone = np.flatnonzero(filters == _SUB)
+    values[alone] = np.add.accumulate(values[alone], axis=1, dtype=np.uint8)
+    for place in np.flatnonzero(filters > _SUB).tolist():  # these need the row above them, which is done by then
+        row, above = values[place], values[place - 1] if place else np.zeros_like(values[0])
+        _UNDO[int(filters[place])](row, above)
     return values
 
 
@@ -193,19 +195,8 @@ def _inflate(stream: bytes, expected: int) -> bytes:
     return data
 
 
-def _undo_run(values: NDArray[np.uint8], start: int, end: int, kind: int) -> None:
-    """Undo one filter on rows start..end, in place; a byte is a pixel or several, never less, so that its neighbour is 1 back."""
-    if kind == _SUB:
-        np.add.accumulate(values[start:end], axis=1, out=values[start:end])
-        return
-    rows = [values[start - 1] if start else np.zeros_like(values[0]), *values[start:end]]
-    for above, row in pairwise(rows):
-        if kind == _UP:
-            np.add(row, above, out=row)
-        elif kind == _AVERAGE:
-            _undo_average(row, above)
-        elif kind == _PAETH:
-            _undo_paeth(row, above)
+def _undo_up(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
+    np.add(row, above, out=row)
 
 
 def _undo_average(row: NDArray[np.uint8], above: NDArray[np.uint8]) -> None:
@@ -238,6 +229,9 @@ def _paeth(left: int, up: int, corner: int) -> int:
     if to_left <= to_up and to_left <= to_corner:
         return left
     return up if to_up <= to_corner else corner
+
+
+_UNDO = {_UP: _undo_up, _AVERAGE: _undo_average, _PAETH: _undo_paeth}  # in place
 
 
 def _unpacked(rows: NDArray[np.uint8], width: int, depth: int) -> NDArray[np.uint8]:
