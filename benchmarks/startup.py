@@ -1,12 +1,13 @@
 """How long a person waits for `icvos --help`, beside the interpreter alone (the floor) and an import of everything it avoids.
 
-    python benchmarks/startup.py
+    python benchmarks/startup.py [--rounds N]
 
-Last figures (2 cores, AMD EPYC, Python 3.11, median of 15): see the table in benchmarks/README.md.
+The last figures stand in benchmarks/README.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,6 @@ CASES = {
     "icvos --help": [sys.executable, "-m", "icvos", "--help"],
     "import numpy, scipy.stats, skimage, pydantic": [sys.executable, "-c", "import numpy, scipy.stats, skimage.io, pydantic"],
 }
-ROUNDS = 15
 
 
 def seconds(words: list[str]) -> float:
@@ -29,8 +29,10 @@ def seconds(words: list[str]) -> float:
 
 def main() -> None:
     """Time the cases in turn, so that a slow moment of the machine meets all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
     times: dict[str, list[float]] = {name: [] for name in CASES}
-    for _ in range(ROUNDS):
+    for _ in range(parser.parse_args().rounds):
         for name, words in CASES.items():
             times[name].append(seconds(words))
     floor = statistics.median(times["python -c pass"])
