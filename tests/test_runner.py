@@ -596,7 +596,7 @@ def test_the_pace_is_that_of_the_whole() -> None:
 
 def test_nothing_but_the_result_is_said_where_nobody_watches(icvos: Command, toy_release: Path, tmp_path: Path) -> None:
     said = icvos("run", "--method", "empty", "--benchmark", toy_release, "--out", tmp_path)
-    assert said.err == "" and said.out.count("\n") == 1 and "15 episodes predicted" in said.out and "masks/s" in said.out
+    assert said.err == "" and said.out.count("\n") == 1 and "15 episodes predicted" in said.out and "frames/s" in said.out
 
 
 def test_the_peak_of_memory_is_this_process_own() -> None:

@@ -62,7 +62,7 @@ def command(
     store = open_store(release, loaded, root)
     groups = planned(release, store, shard=shard, limit=limit)
     plan = _plan(release, root, [name for ids in groups for name in ids])
-    with bar(loaded.card.name, plan["masks"], "masks") as advance:
+    with bar(loaded.card.name, plan["masks"], "frames") as advance:
         report = run(loaded, release, store, shard=shard, limit=limit, workers=workers, on_event=lambda event: advance(event.masks))
     done = {
         "run": str(root),
@@ -71,7 +71,7 @@ def command(
         "masks": report.masks,
         "seconds": round(report.seconds, 3),
     }
-    rate = f", {report.masks / report.seconds:.0f} masks/s" if report.masks else ""
+    rate = f", {report.masks / report.seconds:.0f} frames/s" if report.masks else ""
     click.echo(
         json.dumps(done, indent=1)
         if as_json
