@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from icvos import __version__
-from icvos.errors import IcvosError, did_you_mean
+from icvos.errors import IcvosError, UserInputError, did_you_mean
 
 # In the order of the way through.
 COMMANDS = {
@@ -69,14 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(words: list[str]) -> int:
+    as_json = "--json" in words
     try:
         result: Any = group.main(args=words, prog_name="icvos", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except IcvosError as error:
-        _report(error, as_json="--json" in words)
-        return error.exit_code
+        return _report(error, as_json)
     except click.ClickException as error:
+        if as_json:
+            return _report(UserInputError(error.format_message().rstrip("."), fix="see --help"), as_json)
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -85,9 +87,14 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a folder that may not be listed, a disk that went away
+        found = error.strerror or str(error)
+        fault = UserInputError("cannot read or write", error.filename or "a file", found, fix="check it and its permissions")
+        return _report(fault, as_json)
 
 
-def _report(error: IcvosError, *, as_json: bool) -> None:
+def _report(error: IcvosError, as_json: bool) -> int:
+    """Say what went wrong, in words on stderr and for machines on stdout; gives the exit code."""
     if as_json:
         import json
 
@@ -95,3 +102,4 @@ def _report(error: IcvosError, *, as_json: bool) -> None:
     for finding in () if as_json else error.findings:
         click.echo(f"  {finding}", err=True)
     click.echo(f"icvos: {error}", err=True)
+    return error.exit_code
