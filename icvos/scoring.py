@@ -15,7 +15,7 @@ from pathlib import Path
 from icvos.benchmark import Benchmark, tube_id
 from icvos.errors import DataError, Finding, SubmissionError
 from icvos.files import read_data
-from icvos.kernels import Kernel, Packed, Prepared, kernel_named
+from icvos.kernels import Kernel, Packed, Prepared, compile_apart, kernel_named
 from icvos.masks import foreground_values, resize_nearest, size_text, wrong_size
 from icvos.parallel import core_count, in_processes
 from icvos.png import PngError, Scanlines, ValuesError, read_scanlines
@@ -100,6 +100,8 @@ def score_frames(
     all_pixels = sum(pixels.values())
     workers = workers or (core_count() if all_pixels >= FEW_FOR_PROCESSES else 1)
     kernel = "auto" if all_pixels >= FEW_FOR_NUMBA else "numpy"
+    if kernel == "auto":
+        compile_apart()
     tables = {}
     scores = _Scores(benchmark.path, dict(benchmark.roots), store.root, protocol, leniency, kernel)
     for table in chain.from_iterable(in_processes(scores, jobs, workers)):

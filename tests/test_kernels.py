@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import textwrap
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -254,3 +255,22 @@ def test_without_a_folder_for_machine_code(tmp_path: Path) -> None:
         "packed = kernel.pack(np.eye(5, dtype=bool))\nprint(kernel.compare(packed, kernel.prepare(packed, 1)))"
     )
     assert run_python(code, HOME=str(tmp_path)) == "(1.0, 1.0)"
+
+
+def test_the_first_compilation_happens_in_a_process_of_its_own_and_once(tmp_path: Path) -> None:
+    pytest.importorskip("numba", reason="compiles: pip install 'icvos[fast]'")
+    code = textwrap.dedent(
+        """
+        import os, sys
+        from pathlib import Path
+        from icvos.kernels import compile_apart
+        compile_apart()
+        before = {path: path.stat().st_mtime_ns for path in Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi")}
+        compile_apart()
+        after = {path: path.stat().st_mtime_ns for path in Path(os.environ["NUMBA_CACHE_DIR"]).rglob("*.nbi")}
+        print(len(before) > 5, before == after, "numba" in sys.modules)
+        """
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True).stdout
+    assert said.split() == ["True", "True", "False"]

@@ -5,13 +5,17 @@ All kernels give the same numbers to the last bit. numba is imported only when i
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 from icvos.errors import UserInputError, did_you_mean
 from icvos.kernels.base import Counts, Kernel, Packed, Prepared
 
-__all__ = ["KERNELS", "Counts", "Kernel", "Packed", "Prepared", "best_kernel", "kernel_named"]
+__all__ = ["KERNELS", "Counts", "Kernel", "Packed", "Prepared", "best_kernel", "compile_apart", "kernel_named"]
 
 KERNELS = ("auto", "numba", "numpy")
 
@@ -42,6 +46,18 @@ def kernel_named(name: str) -> Kernel:
     from icvos.kernels.packed import PackedKernel
 
     return PackedKernel()
+
+
+def compile_apart() -> None:
+    """Have numba's kernel compiled by a process of its own, where its machine code is not on disk yet.
+
+    Compiling takes 60 MB more than using what was compiled, which a process would keep, and each worker would do it anew.
+    """
+    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent)
+    if _is_installed("numba") and next(folder.rglob("compiled.*.nbi"), None) is None:
+        code = "from icvos.kernels import kernel_named; kernel_named('auto').warm_up()"
+        # If it fails, whoever needs the kernel compiles it, or says why it cannot be.
+        subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _is_installed(module: str) -> bool:
