@@ -25,7 +25,7 @@ from icvos.benchmark import (
 from icvos.errors import DataError, Finding
 from icvos.files import map_files, sha256_file, sha256_text
 from icvos.masks import image_size, size_text
-from icvos.types import Category, Clip, Size, Tube
+from icvos.types import Clip, Size, Tube
 
 DRAWS = 5
 AGAIN = "fetch the data set again"
@@ -59,8 +59,9 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
             "no tube qualifies", out, expected="at least one class of one clip", fix="run `icvos build --dry-run` to see why each is out"
         )
     supports = draw_supports(tubes, pool, draft.seed)
-    _check_sizes(tubes, supports, pool)
-    hashes = _hash_all(_files(tubes, supports, pool), on_progress)
+    sizes = _sizes(tubes, supports, pool)
+    _check_sizes(sizes)
+    hashes = _hash_all(sorted(sizes), on_progress)
     ordered = sorted(tubes, key=lambda tube: (tube.clip.key, tube.id))
     clips = []
     for _, group in groupby(ordered, key=lambda tube: tube.clip.key):
@@ -91,12 +92,9 @@ def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tup
     Adding clips, tubes or even images never moves the order of the others. Where the pool has fewer than five images of
     a class, they are taken round again, so that every tube has five draws.
     """
-    usable: dict[Category, list[SupportCandidate]] = {}
     drawn = {}
     for tube in tubes:
-        if tube.category not in usable:
-            usable[tube.category] = pool.candidates(tube.category)[0]
-        candidates = usable[tube.category]
+        candidates = pool.candidates(tube.category)[0]
         if not candidates:
             raise DataError(
                 "no usable support", tube.id, f"no image of {tube.category.name} in {pool.path}", fix="give the full COCO val set"
@@ -106,10 +104,14 @@ def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tup
     return drawn
 
 
-def _check_sizes(tubes: Iterable[Tube], supports: Mapping[str, Sequence[SupportCandidate]], pool: Coco) -> None:
-    """Refuse pictures and masks that do not have the size that the release states, by their headers."""
+def _sizes(tubes: Iterable[Tube], supports: Mapping[str, Sequence[SupportCandidate]], pool: Coco) -> dict[Path, Size]:
+    """Every file of the release, and the size that it must have."""
     sizes = {path: tube.clip.size for tube in tubes for frame in tube.clip.frames for path in (frame.image, frame.mask) if path}
-    sizes |= {pool.root / candidate.file: candidate.mask.size for drawn in supports.values() for candidate in drawn}
+    return sizes | {pool.root / candidate.file: candidate.mask.size for drawn in supports.values() for candidate in drawn}
+
+
+def _check_sizes(sizes: Mapping[Path, Size]) -> None:
+    """Refuse pictures and masks that do not have the size that the release states, by their headers."""
     findings = [finding for finding in map_files(_size_fault, sorted(sizes.items())) if finding]
     if findings:
         raise DataError("files that cannot stand in a release", findings[0].where, f"{len(findings)} faults", "none", AGAIN, findings)
@@ -123,13 +125,6 @@ def _size_fault(expected: tuple[Path, Size]) -> Finding | None:
     except DataError as error:
         return Finding("unreadable", str(path), error.found or error.what, error.expected or "a file", error.fix)
     return Finding("size", str(path), size_text(found), f"{size_text(size)}, as its clip or annotation", AGAIN) if found != size else None
-
-
-def _files(tubes: Iterable[Tube], supports: Mapping[str, Sequence[SupportCandidate]], pool: Coco) -> list[Path]:
-    files = {frame.image for tube in tubes for frame in tube.clip.frames}
-    files |= {frame.mask for tube in tubes for frame in tube.clip.frames if frame.mask}
-    files |= {pool.root / candidate.file for drawn in supports.values() for candidate in drawn}
-    return sorted(files)
 
 
 def _hash_all(files: Sequence[Path], on_progress: OnProgress) -> dict[Path, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from curation.labels import coco_category
 from curation.rules import Candidate, LeftOut, judge
 from curation.sources.coco import Coco
-from icvos.types import Category, Clip, Instance, Source, Tube
+from icvos.types import Clip, Instance, Source, Tube
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,11 @@ def curate(sources: Iterable[Source], pool: Coco) -> Curated:
     Raises:
         DataError: a source or the support pool is not what it should be.
     """
-    counts: dict[Category, int] = {}
     tubes: list[Tube] = []
     left_out: list[LeftOut] = []
     for source in sources:
         for clip in source.clips():
-            for candidate in _candidates(clip, source.instances(clip), pool, counts):
+            for candidate in _candidates(clip, source.instances(clip), pool):
                 if (refusal := judge(candidate)) or candidate.category is None:
                     left_out.extend([refusal] if refusal else [])
                 else:
@@ -38,7 +37,7 @@ def curate(sources: Iterable[Source], pool: Coco) -> Curated:
     return Curated(tuple(sorted(tubes, key=lambda tube: tube.id)), tuple(left_out))
 
 
-def _candidates(clip: Clip, instances: tuple[Instance, ...], pool: Coco, counts: dict[Category, int]) -> Iterator[Candidate]:
+def _candidates(clip: Clip, instances: tuple[Instance, ...], pool: Coco) -> Iterator[Candidate]:
     groups: dict[str, list[Instance]] = {}
     for instance in instances:
         category = coco_category(instance.label) if instance.label else None
@@ -47,6 +46,5 @@ def _candidates(clip: Clip, instances: tuple[Instance, ...], pool: Coco, counts:
     for group in groups.values():
         label = group[0].label
         category = coco_category(label) if label else None
-        if category and category not in counts:
-            counts[category] = len(pool.candidates(category)[0])
-        yield Candidate(clip, label, category, tuple(group), counts[category] if category else 0)
+        supports = len(pool.candidates(category)[0]) if category else 0
+        yield Candidate(clip, label, category, tuple(group), supports)

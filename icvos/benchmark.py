@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -189,6 +189,10 @@ class Benchmark:
         benchmark._check_ids()
         return benchmark
 
+    def __reduce__(self) -> tuple[Callable[[Path, Mapping[str, Path]], Benchmark], tuple[Path, Mapping[str, Path]]]:
+        """Another process opens the release for itself: its files are smaller than all that was made of them."""
+        return Benchmark.open, (self.path, dict(self.roots))
+
     @property
     def label(self) -> str:
         """``name@version#digest`` for messages and signatures."""
@@ -248,6 +252,14 @@ class Benchmark:
 def tube_id(episode_id: str) -> str:
     """The tube that an episode asks about."""
     return episode_id.rpartition("#")[0]
+
+
+def by_clip(episode_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Episodes grouped by the clip that they ask about (its key), all in order."""
+    clips: dict[str, list[str]] = {}
+    for episode_id in episode_ids:
+        clips.setdefault(tube_id(episode_id).rpartition("/")[0], []).append(episode_id)
+    return clips
 
 
 def write_release(path: Path, manifest: Manifest, records: Sequence[EpisodeRecord], roots: Mapping[str, Path]) -> Benchmark:

@@ -58,10 +58,15 @@ def read_ids(path: Path, sha256: str = "") -> NDArray[np.uint8]:
     try:
         return decode_png(data)
     except PngError as error:
-        raise _unreadable("mask", path, error, "a one-channel PNG") from error
+        raise unreadable_mask(path, error) from error
 
 
-def _unreadable(what: str, path: Path, error: Exception, expected: str) -> DataError:
+def unreadable_mask(path: Path | None, error: PngError) -> DataError:
+    """The error for an annotation file that is not a whole one-channel PNG."""
+    return _unreadable("mask", path, error, "a one-channel PNG")
+
+
+def _unreadable(what: str, path: Path | None, error: Exception, expected: str) -> DataError:
     return DataError(f"cannot read the {what}", path, found=str(error), expected=expected, fix="fetch it again")
 
 

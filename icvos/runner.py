@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icvos.benchmark import Benchmark, tube_id
+from icvos.benchmark import Benchmark, by_clip, tube_id
 from icvos.errors import IcvosError, PluginError
 from icvos.masks import read_tube_mask, size_text
 from icvos.parallel import core_count, in_processes
@@ -70,11 +70,8 @@ def planned(
     """The episodes that a run would answer, grouped by clip; shards take whole clips in turn."""
     wanted = benchmark.episode_ids[:limit]
     missing = set(store.missing(wanted) if store else wanted)
-    clips: dict[str, list[str]] = {}
-    for episode_id in wanted:
-        clips.setdefault(tube_id(episode_id).rpartition("/")[0], []).append(episode_id)
     part, parts = shard
-    mine = [ids for number, ids in enumerate(clips.values()) if number % parts == part - 1]
+    mine = [ids for number, ids in enumerate(by_clip(wanted).values()) if number % parts == part - 1]
     grouped = [tuple(episode_id for episode_id in ids if episode_id in missing) for ids in mine]
     return [ids for ids in grouped if ids]
 
@@ -113,7 +110,7 @@ def run(
     store.sweep(wanted)
     workers = workers or _useful_workers(method, benchmark, groups)
     # A single process keeps the method that is loaded already: its weights need not fit into memory twice.
-    prepare = Answers(method.spec, benchmark.path, dict(benchmark.roots), store.root)
+    prepare = Answers(method.spec, benchmark, store)
     here = min(workers, len(groups)) <= 1
     done = masks = 0
     for event in in_processes((lambda: prepare.by(method)) if here else prepare, groups, workers):
@@ -132,12 +129,11 @@ def _useful_workers(method: LoadedMethod, benchmark: Benchmark, groups: Sequence
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Loads a method and opens a release, once a process, and makes the function that answers one clip's episodes."""
+    """Loads a method, once a process, and makes the function that answers one clip's episodes."""
 
     spec: str
-    benchmark: Path
-    roots: dict[str, Path]
-    store: Path
+    benchmark: Benchmark
+    store: PredictionStore
 
     def __call__(self) -> Callable[[Sequence[str]], ClipDone]:
         """The function, with the method loaded anew."""
@@ -145,9 +141,8 @@ class Answers:
 
     def by(self, method: LoadedMethod) -> Callable[[Sequence[str]], ClipDone]:
         """The function: ids of episodes of one clip -> what was done by this method."""
-        episodes = {episode.id: episode for episode in Benchmark.open(self.benchmark, self.roots).episodes}
-        store = PredictionStore.open(self.store)
-        return lambda ids: answer_episodes(method.segmenter, [episodes[name] for name in ids], store)
+        episodes = {episode.id: episode for episode in self.benchmark.episodes}
+        return lambda ids: answer_episodes(method.segmenter, [episodes[name] for name in ids], self.store)
 
 
 def answer_episodes(segmenter: Segmenter, episodes: Sequence[Episode], store: PredictionStore) -> ClipDone:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
 
-from icvos.benchmark import Benchmark, tube_id
+from icvos.benchmark import Benchmark, by_clip, tube_id
 from icvos.errors import DataError, Finding, SubmissionError
 from icvos.files import read_data
 from icvos.kernels import Kernel, Packed, Prepared, compile_apart, kernel_named
-from icvos.masks import foreground_values, resize_nearest, size_text, wrong_size
+from icvos.masks import foreground_values, resize_nearest, size_text, unreadable_mask, wrong_size
 from icvos.parallel import core_count, in_processes
 from icvos.png import PngError, Scanlines, ValuesError, read_scanlines
 from icvos.protocol import ScoringProtocol
@@ -91,9 +91,7 @@ def score_frames(
         SubmissionError: a mask is missing, extra, truncated, of another size or with other values; lists all of them.
         DataError: a truth file is not the one that the release names.
     """
-    clips: dict[str, list[str]] = {}
-    for episode_id in benchmark.episode_ids:
-        clips.setdefault(benchmark.tubes[tube_id(episode_id)].clip.key, []).append(episode_id)
+    clips = by_clip(benchmark.episode_ids)
     pixels = {key: sum(_pixels(benchmark.tubes[tube_id(name)], protocol) for name in ids) for key, ids in clips.items()}
     # The longest first, so that no core is left with one long clip at the end.
     jobs = [tuple(clips[key]) for key in sorted(clips, key=lambda key: -pixels[key])]
@@ -103,7 +101,7 @@ def score_frames(
     if kernel == "auto":
         compile_apart()
     tables = {}
-    scores = _Scores(benchmark.path, dict(benchmark.roots), store.root, protocol, leniency, kernel)
+    scores = _Scores(benchmark, store, protocol, leniency, kernel)
     for table in chain.from_iterable(in_processes(scores, jobs, workers)):
         on_event(table)
         tables[table.tube] = table
@@ -133,25 +131,23 @@ def _refuse_faults(store: PredictionStore, benchmark: Benchmark, tables: Iterabl
 
 @dataclass(frozen=True, slots=True)
 class _Scores:
-    """Opens the release and the store, once a process, and gives the function that scores one clip's episodes."""
+    """Gives, once a process, the function that scores one clip's episodes."""
 
-    benchmark: Path
-    roots: dict[str, Path]
-    store: Path
+    benchmark: Benchmark
+    store: PredictionStore
     protocol: ScoringProtocol
     leniency: Leniency
     kernel: str
 
     def __call__(self) -> Callable[[Sequence[str]], list[TubeTable]]:
-        benchmark, store = Benchmark.open(self.benchmark, self.roots), PredictionStore.open(self.store)
-        kernel = kernel_named(self.kernel)
+        kernel, tubes = kernel_named(self.kernel), self.benchmark.tubes
 
         def tables(episode_ids: Sequence[str]) -> list[TubeTable]:
             draws: dict[str, list[str]] = {}
             for episode_id in episode_ids:
                 draws.setdefault(tube_id(episode_id), []).append(episode_id)
             with ExitStack() as stack:
-                scorers = [_TubeScorer(self, benchmark.tubes[name], ids, store, kernel, stack) for name, ids in draws.items()]
+                scorers = [_TubeScorer(self, tubes[name], ids, kernel, stack) for name, ids in draws.items()]
                 truths = _Truths()
                 for frames in zip_longest(*(scorer.frames for scorer in scorers)):
                     for scorer, frame in zip(scorers, frames, strict=True):
@@ -174,7 +170,7 @@ class _Truths:
             try:
                 self.last = path, read_scanlines(read_data(path, frame.mask_sha256))
             except PngError as error:
-                raise DataError("cannot read the mask", path, str(error), "a one-channel PNG", "fetch the source again") from error
+                raise unreadable_mask(path, error) from error
         if self.last[1].size != size:
             raise wrong_size(path, self.last[1].size, size)
         return self.last[1]
@@ -183,11 +179,9 @@ class _Truths:
 class _TubeScorer:
     """One tube and all its draws, fed frame by frame."""
 
-    def __init__(
-        self, how: _Scores, tube: Tube, episode_ids: Sequence[str], store: PredictionStore, kernel: Kernel, stack: ExitStack
-    ) -> None:
-        self.tube, self.episode_ids, self.store, self.kernel = tube, episode_ids, store, kernel
-        self.protocol, self.leniency = how.protocol, how.leniency
+    def __init__(self, how: _Scores, tube: Tube, episode_ids: Sequence[str], kernel: Kernel, stack: ExitStack) -> None:
+        self.tube, self.episode_ids, self.kernel = tube, episode_ids, kernel
+        self.store, self.protocol, self.leniency = how.store, how.protocol, how.leniency
         self.foreground = foreground_values(tube.instances, tube.clip.encoding)
         self.tolerance = self.protocol.tolerance(tube.clip.size)
         self.frames = tuple(frame for frame in tube.clip.frames[: self.protocol.max_frames] if frame.mask)
@@ -249,7 +243,7 @@ class _TubeScorer:
         try:
             return self.kernel.pick(scanlines, self.foreground)
         except PngError as error:
-            raise DataError("cannot read the mask", frame.mask, str(error), "a one-channel PNG", "fetch the source again") from error
+            raise unreadable_mask(frame.mask, error) from error
 
     def _read(self, prediction: Prediction | None, frame: Frame) -> bytes | None:
         if prediction is None:
