@@ -5,20 +5,20 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
-from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 from icvos.errors import IcvosError
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
+_INTERRUPTED = 130
 
 
 def core_count() -> int:
@@ -26,13 +26,14 @@ def core_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def in_processes(prepare: Callable[[], Callable[[Job], Answer]], jobs: Sequence[Job], workers: int) -> Iterator[Answer]:
+def in_processes(prepare: Callable[[], Callable[[Job], Answer]], jobs: Sequence[Job], workers: int) -> Generator[Answer, None, None]:
     """``map(prepare(), jobs)`` on `workers` processes (in this one where `workers` is 1 or there is one job).
 
     Answers of several processes come in the order in which they are done, so that a long job holds up no other's.
     `prepare` is called once in each process and makes what its jobs share: an opened release, a loaded method. For
     several processes it must be picklable. Workers are spawned, not forked: a fork copies locks that threads of this
-    process may hold. Only a few jobs a worker are in flight, so answers do not pile up.
+    process may hold. Only a few jobs a worker are in flight, so answers do not pile up. On Ctrl-C workers end at once; what
+    they were writing is left to the caller.
 
     Raises:
         IcvosError: a worker died (killed, or out of memory); whatever a job or `prepare` raises comes through as it is.
@@ -42,7 +43,7 @@ def in_processes(prepare: Callable[[], Callable[[Job], Answer]], jobs: Sequence[
         yield from map(prepare(), jobs) if jobs else ()
         return
     context = get_context("spawn")
-    stop, pending = context.Event(), set[Future[Any]]()
+    stop, pending = context.RawValue("b", 0), set[Future[Any]]()  # no lock, which a worker that ends might hold for ever
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(prepare, stop)) as pool:
         try:
             for job in jobs:
@@ -57,7 +58,7 @@ def in_processes(prepare: Callable[[], Callable[[Job], Answer]], jobs: Sequence[
                 "a worker process died", found="killed, or out of memory", fix="run the same command again, with fewer --workers"
             ) from error
         finally:
-            stop.set()  # jobs that wait in the workers' queue are not begun
+            stop.value = 1  # jobs that wait in the workers' queue are not begun
             pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -84,37 +85,27 @@ def _interrupt_held() -> Iterator[None]:
 class _Worker:
     """What a worker process keeps between jobs; the executor hands it nothing else."""
 
-    def __init__(self, prepare: Callable[[], Callable[[Any], Any]], stop: Event) -> None:
+    def __init__(self, prepare: Callable[[], Callable[[Any], Any]], stop: Any) -> None:
         self.prepare, self.stop = prepare, stop
         self.answer: Callable[[Any], Any] | None = None
-        self.busy = self.interrupted = False
-
-    def interrupt(self, *_: object) -> None:
-        """Ctrl-C ends a job, so that its temporary files go, but never prints from a worker that waits for one."""
-        self.interrupted = True
-        if self.busy:
-            raise KeyboardInterrupt
 
     def call(self, job: Any) -> Any:
         """The answer to a job, unless the whole has been stopped."""
-        self.busy = True
-        try:
-            if self.interrupted or self.stop.is_set():
-                raise KeyboardInterrupt
-            if self.answer is None:  # not when the process starts: an error there would reach nobody
-                self.answer = self.prepare()
-            return self.answer(job)
-        finally:
-            self.busy = False
+        if self.stop.value:
+            raise KeyboardInterrupt
+        if self.answer is None:  # not when the process starts: an error there would reach nobody
+            self.answer = self.prepare()
+        return self.answer(job)
 
 
 _worker: _Worker
 
 
-def _start(prepare: Callable[[], Callable[[Any], Any]], stop: Event) -> None:
+def _start(prepare: Callable[[], Callable[[Any], Any]], stop: Any) -> None:
     global _worker
     _worker = _Worker(prepare, stop)
-    signal.signal(signal.SIGINT, _worker.interrupt)
+    # Ctrl-C ends a worker where it stands: an exception could strike while it holds a lock, and then nobody would end.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -113,9 +113,14 @@ def run(
     prepare = Answers(method.spec, benchmark, store)
     here = min(workers, len(groups)) <= 1
     done = masks = 0
-    for event in in_processes((lambda: prepare.by(method)) if here else prepare, groups, workers):
-        done, masks = done + event.episodes, masks + event.masks
-        on_event(event)
+    try:
+        with closing(in_processes((lambda: prepare.by(method)) if here else prepare, groups, workers)) as events:
+            for event in events:
+                done, masks = done + event.episodes, masks + event.masks
+                on_event(event)
+    except BaseException:  # a worker that was ended leaves what it was writing
+        store.sweep(wanted)
+        raise
     return RunReport(store.root, done, len(wanted) - done, masks, time.perf_counter() - started)
 
 
