@@ -1,12 +1,13 @@
-"""Independent jobs on several processes: each answer as soon as it is there, quiet and clean on Ctrl-C."""
+"""Independent jobs: a few ahead on threads, or on several processes, quiet and clean on Ctrl-C."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_futures
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -24,6 +25,23 @@ _INTERRUPTED = 130
 def core_count() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ahead(function: Callable[[Job], Answer], jobs: Iterable[Job], count: int, *, threads: int) -> Generator[Answer, None, None]:
+    """``map(function, jobs)``, in order, on threads that stay at most `count` jobs ahead of whoever takes the answers.
+
+    The jobs are drawn by the taker's own thread. Close the generator (`contextlib.closing`) if not all of it is taken.
+    """
+    pool, pending = ThreadPoolExecutor(threads), deque[Future[Answer]]()
+    try:
+        for job in jobs:
+            pending.append(pool.submit(function, job))
+            if len(pending) > count:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def in_processes(prepare: Callable[[], Callable[[Job], Answer]], jobs: Sequence[Job], workers: int) -> Generator[Answer, None, None]:

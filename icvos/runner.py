@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,11 +14,11 @@ import numpy as np
 from icvos.benchmark import Benchmark, by_clip, tube_id
 from icvos.errors import IcvosError, PluginError
 from icvos.masks import read_tube_mask, size_text
-from icvos.parallel import core_count, in_processes
+from icvos.parallel import ahead, core_count, in_processes
 from icvos.registry import LoadedMethod, load_method
 from icvos.results import Timing
 from icvos.store import PredictionStore, RunKey
-from icvos.types import Clip, Episode, Image, Mask, NeedsTruth, Segmenter, SegmentsTogether
+from icvos.types import Clip, Episode, Frame, Image, Mask, NeedsTruth, Segmenter, SegmentsTogether
 
 PREFETCH = 4  # frames decoded ahead of the method
 FEW_PIXELS = 10**8  # about 250 masks at 480p: a floor is done with them before a second process has started
@@ -167,7 +165,7 @@ def answer_episodes(segmenter: Segmenter, episodes: Sequence[Episode], store: Pr
 def _answer_batch(segmenter: Segmenter, episodes: Sequence[Episode], store: PredictionStore) -> None:
     clip = episodes[0].tube.clip
     with ExitStack() as stack:
-        frames = stack.enter_context(_Decoded(clip))
+        frames = stack.enter_context(closing(ahead(Frame.read_image, clip.frames, PREFETCH, threads=2)))
         answers = _guarded(segmenter.card.name, clip, lambda: _masks(segmenter, frames, episodes))
         writers = [stack.enter_context(store.writer(episode.id)) for episode in episodes]
         for frame in clip.frames:
@@ -194,29 +192,6 @@ def _first_truth(episode: Episode) -> Mask:
     clip = episode.tube.clip
     mask = read_tube_mask(episode.tube, clip.frames[0])
     return np.zeros(clip.size, np.bool_) if mask is None else mask
-
-
-class _Decoded:
-    """The frames of a clip, decoded a few ahead of the one who reads them; each exactly once."""
-
-    def __init__(self, clip: Clip) -> None:
-        self.clip = clip
-        self.threads = ThreadPoolExecutor(2)
-
-    def __enter__(self) -> Iterator[Image]:
-        return self._images()
-
-    def __exit__(self, *_: object) -> None:
-        self.threads.shutdown(wait=True, cancel_futures=True)
-
-    def _images(self) -> Iterator[Image]:
-        ahead: deque[Future[Image]] = deque()
-        for frame in self.clip.frames:
-            ahead.append(self.threads.submit(frame.read_image))
-            if len(ahead) > PREFETCH:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
 
 
 def _guarded(name: str, clip: Clip, answer: Callable[[], Iterator[tuple[Mask, ...]]]) -> Iterator[tuple[Mask, ...]]:

@@ -158,7 +158,33 @@ class MaskPrompt:
     mask: Mask
 
 
-Prompt: TypeAlias = MaskPrompt
+@dataclass(frozen=True, slots=True)
+class PointPrompt:
+    """What a method says about frame 0: clicks, (N, 2) x and y in pixels of the frame, with labels (N,) 1 object, 0 background."""
+
+    points: NDArray[np.floating]
+    labels: NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxPrompt:
+    """What a method says about frame 0: a box, (4,) left, top, right, bottom in pixels of the frame, and clicks if it has any."""
+
+    box: NDArray[np.floating]
+    clicks: PointPrompt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    """What a method says about frame 0: (N, C) tokens for SAM 2's mask decoder, their label embeddings already added.
+
+    They stand alone: neither the prompt encoder's padding token nor a mask goes with them.
+    """
+
+    tokens: NDArray[np.float32]
+
+
+Prompt: TypeAlias = MaskPrompt | PointPrompt | BoxPrompt | TokenPrompt
 
 Kind: TypeAlias = Literal["method", "floor", "ceiling"]
 

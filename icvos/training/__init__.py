@@ -1,0 +1,1 @@
+"""Training: pictures with object masks, tubes made from them, prompts, losses, and checkpoints that resume."""

@@ -1,0 +1,103 @@
+"""One pass of a SAM 2 over clips with gradients: every frame encoded once, every object prompted on frame 0 and followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
+
+import torch
+from sam2.modeling.sam2_base import SAM2Base
+from torch import Tensor
+
+LONG = 1000  # frames that the model believes the clip to have: its pointers' positions are scaled as in any long clip
+
+
+class Answer(NamedTuple):
+    """What the mask decoder says of the objects on one frame."""
+
+    logits: Tensor  # (B, M, S, S), M candidates at the model's own size
+    claimed: Tensor  # (B, M) IoU in [0, 1]
+    score: Tensor  # (B, 1) logit that the object is there
+    low: Tensor  # (B, 1, S/4, S/4) the chosen candidate
+
+
+class Clips:
+    """The features of clips (B, T), computed once; objects are told by the index of their clip."""
+
+    def __init__(self, model: SAM2Base, images: Tensor) -> None:
+        """Encode images (B, T, 3, S, S), normalised."""
+        self.model, self.shape = model, images.shape[:2]
+        encoded = model.forward_image(images.flatten(0, 1))
+        self.maps = [level.unflatten(0, self.shape) for level in encoded["backbone_fpn"]]
+        self.positions = [level[:1] for level in encoded["vision_pos_enc"]]
+
+    def frame(self, number: int | Tensor, clips: Tensor) -> tuple[list[Tensor], list[Tensor], list[Any]]:
+        """Features, positions and sizes of a frame (or one an object) for objects of these clips, as SAM 2 wants them."""
+        maps = [level[clips, number] for level in self.maps]
+        positions = [level.expand(len(clips), -1, -1, -1) for level in self.positions]
+        _, features, encodings, sizes = self.model._prepare_backbone_features({"backbone_fpn": maps, "vision_pos_enc": positions})
+        return features, encodings, sizes
+
+
+def prompted(
+    clips: Clips,
+    which: Tensor,
+    *,
+    masks: Tensor | None = None,
+    points: dict[str, Tensor] | None = None,
+    before: Tensor | None = None,
+    number: int | Tensor = 0,
+) -> tuple[Answer, dict[str, Any]]:
+    """The prompted frame of objects, with true masks (B, 1, S, S) or points; `before` are the logits of an earlier answer.
+
+    Returns the answer and the memory of the frame. Any frame may be prompted, as if the clip began there.
+    """
+    return _step(clips, number, 0, which, {}, masks, points, before)
+
+
+def followed(clips: Clips, which: Tensor, memory: dict[str, Any], times: Sequence[int]) -> Iterator[Answer]:
+    """The further frames of objects whose frame 0 is in memory; `times` are the frames' own numbers, the first 0."""
+    seen: dict[str, dict[int, Any]] = {"cond_frame_outputs": {0: memory}, "non_cond_frame_outputs": {}}
+    for number, time in enumerate(times[1:], start=1):
+        answer, seen["non_cond_frame_outputs"][time] = _step(clips, number, time, which, seen, None, None, None)
+        yield answer
+
+
+def together(memories: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One memory of several groups of objects."""
+    return {
+        "maskmem_features": torch.cat([memory["maskmem_features"] for memory in memories]),
+        "maskmem_pos_enc": [torch.cat(levels) for levels in zip(*(memory["maskmem_pos_enc"] for memory in memories), strict=True)],
+        "obj_ptr": torch.cat([memory["obj_ptr"] for memory in memories]),
+    }
+
+
+def _step(
+    clips: Clips,
+    number: int | Tensor,
+    time: int,
+    which: Tensor,
+    seen: dict[str, Any],
+    masks: Tensor | None,
+    points: dict[str, Tensor] | None,
+    before: Tensor | None,
+) -> tuple[Answer, dict[str, Any]]:
+    """The two halves of SAM2Base.track_step, which keeps the candidates and their claimed IoU to itself."""
+    model = clips.model
+    features, positions, sizes = clips.frame(number, which)
+    out, heads, _, _ = model._track_step(
+        frame_idx=time,
+        is_init_cond_frame=time == 0,
+        current_vision_feats=features,
+        current_vision_pos_embeds=positions,
+        feat_sizes=sizes,
+        point_inputs=points,
+        mask_inputs=masks,
+        output_dict=seen,
+        num_frames=LONG,
+        track_in_reverse=False,
+        prev_sam_mask_logits=before,
+    )
+    _, candidates, claimed, low, chosen, pointer, score = heads
+    model._encode_memory_in_output(features, sizes, points, True, chosen, score, out)
+    return Answer(candidates, claimed, score, low), cast(dict[str, Any], {**out, "obj_ptr": pointer})

@@ -1,0 +1,115 @@
+"""The golden vectors' recipe: what a parameter or an input holds follows from its name, so that no weight file is needed.
+
+Written anew from the recipe's description; the vectors themselves prove that the draws agree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+GOLDEN = Path(os.environ.get("ICVOS_GOLDEN") or SHARED / "golden")
+PARAMS = SHARED / "spec" / "methods" / "params"  # lists of the official names and shapes
+RTOL, ATOL = 1e-4, 1e-5  # ATOL is a part of the reference's largest magnitude
+FIRST = 64  # values that a summary keeps beside its four statistics
+
+
+def generator(name: str) -> np.random.Generator:
+    """The name's own generator."""
+    return np.random.Generator(np.random.PCG64(zlib.crc32(name.encode())))
+
+
+def parameter(name: str, shape: tuple[int, ...], gain: float = 1.0) -> NDArray[np.float64]:
+    """What the state-dict entry `name` holds."""
+    draws = generator(name)
+    last = name.rpartition(".")[2]
+    match last, len(shape):
+        case "num_batches_tracked", _:
+            return np.zeros(shape)
+        case "running_mean", _:
+            return draws.normal(0, 0.1, shape)
+        case "running_var", _:
+            return draws.uniform(0.5, 1.5, shape)
+        case _, 0:
+            return np.array(draws.normal())
+        case _, 1 if last.endswith("weight"):
+            return draws.uniform(0.5, 1.5, shape)
+        case _, 1:
+            return draws.normal(0, 0.1, shape)
+    return draws.normal(0, gain / math.sqrt(math.prod(shape[1:])), shape)
+
+
+def fill_state(like: Mapping[str, torch.Tensor], gain: float = 1.0) -> dict[str, torch.Tensor]:
+    """A state dict of the names, shapes and dtypes of `like`, filled by the recipe through float32."""
+    return {
+        name: torch.from_numpy(parameter(name, tuple(value.shape), gain).astype(np.float32)).to(value.dtype) for name, value in like.items()
+    }
+
+
+def feature_map(
+    name: str, shape: tuple[int, ...], *, relu: bool = True, block: int = 0, noise: float = 0.3, half: bool = True
+) -> NDArray[np.float32]:
+    """A map (..., H, W): `block` lays noise over a coarse map of such squares; `half` leaves values that float16 holds."""
+    draws = generator(name)
+    values = draws.normal(0, 1, (*shape[:-2], *(math.ceil(side / block) for side in shape[-2:])) if block else shape)
+    if block:
+        values = np.kron(values, np.ones((block, block)))[..., : shape[-2], : shape[-1]] + noise * draws.normal(0, 1, shape)
+    values = np.maximum(values, 0) if relu else values
+    return values.astype(np.float32).astype(np.float16 if half else np.float32).astype(np.float32)
+
+
+def ellipses(name: str, count: int, height: int, width: int, *, ignore: bool = False) -> NDArray[np.int64]:
+    """`count` masks (count, H, W) of one ellipse each; `ignore` puts 255 on three rows at the top and three columns at the right."""
+    draws = generator(name)
+    rows, columns = np.ogrid[:height, :width]
+    masks = np.zeros((count, height, width), np.int64)
+    for mask in masks:
+        y, x = draws.uniform(0.35, 0.65, 2) * (height, width)
+        tall, wide = draws.uniform(0.2, 0.35, 2) * (height, width)
+        mask[((rows - y) / tall) ** 2 + ((columns - x) / wide) ** 2 <= 1] = 1
+        if ignore:
+            mask[:3] = mask[:, -3:] = 255
+    return masks
+
+
+def summary(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Count, mean, deviation, largest magnitude, and the first values in C order: how large maps are stored."""
+    flat = np.asarray(values, np.float64).ravel()
+    return np.concatenate([[flat.size, flat.mean(), flat.std(), np.abs(flat).max()], flat[:FIRST]])
+
+
+def assert_close(found: NDArray[Any], reference: NDArray[Any], what: str, largest: float | None = None) -> None:
+    """Equal as far as floats of another processor are; `largest` is the reference's magnitude where the array does not show it."""
+    assert found.shape == reference.shape, what
+    scale = float(np.abs(reference).max(initial=0)) if largest is None else largest
+    np.testing.assert_allclose(found, reference, rtol=RTOL, atol=ATOL * scale, equal_nan=False, err_msg=what)
+
+
+def assert_summary_close(values: NDArray[Any], stored: NDArray[Any], what: str) -> None:
+    """A map against its stored summary: its size exactly, the rest by the map's magnitude (the size would drown it)."""
+    assert values.size == stored[0], what
+    assert_close(summary(values)[1:], stored[1:], what, largest=float(stored[3]))
+
+
+def golden_sets(prefix: str) -> Iterator[Path]:
+    """The folders of ``methods/`` whose names begin so, sorted."""
+    yield from sorted(path for path in (GOLDEN / "methods").glob(f"{prefix}*") if path.is_dir())
+
+
+def read_set(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """A set's meta.json, inputs (float16 as float32) and outputs."""
+    meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+    with np.load(folder / "inputs.npz") as stored:
+        inputs = {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in stored.items()}
+    with np.load(folder / "outputs.npz") as stored:
+        return meta, inputs, dict(stored)
