@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from icvos.errors import PluginError, UserInputError, did_you_mean
+from icvos.errors import IcvosError, PluginError, UserInputError, did_you_mean
 from icvos.files import sha256_file
-from icvos.types import Kind, MethodCard, NeedsTruth, Segmenter, Source
+from icvos.types import Compute, Kind, MethodCard, NeedsTruth, Segmenter, Source
 
 METHODS = "icvos.methods"
 SOURCES = "icvos.sources"
@@ -25,6 +26,7 @@ class LoadedMethod:
     spec: str
     segmenter: Segmenter
     code: str
+    compute: Compute = field(default_factory=Compute)
 
     @property
     def card(self) -> MethodCard:
@@ -42,21 +44,27 @@ def source_names() -> list[str]:
     return sorted({point.name for point in entry_points(group=SOURCES)})
 
 
-def load_method(spec: str) -> LoadedMethod:
+def load_method(spec: str, compute: Compute | None = None) -> LoadedMethod:
     """The method called `spec`: an installed name, or ``path/to/file.py:Class``.
+
+    Args:
+        spec: what to load.
+        compute: handed to classes that ask for an argument called `compute`; by default the embedded model on the device there is.
 
     Raises:
         UserInputError: no such method, file or class.
         PluginError: its code fails, it is not a segmenter, or its card is wrong.
     """
+    compute = compute or Compute()
     factory, code = _from_file(spec) if ".py:" in spec or spec.endswith(".py") else _from_entry_point(spec)
     try:
-        segmenter = factory()
+        segmenter = factory(compute=compute) if "compute" in signature(factory).parameters else factory()
         card = getattr(segmenter, "card", None)
+    except IcvosError:  # one of ours says what is wrong
+        raise
     except (Exception, SystemExit) as error:
-        raise PluginError(
-            "the method cannot be made", spec, f"{type(error).__name__}: {error}", "a class without arguments", "mend the method"
-        ) from error
+        expected = "a class without arguments, or with `compute`"
+        raise PluginError("the method cannot be made", spec, f"{type(error).__name__}: {error}", expected, "mend the method") from error
     if not isinstance(card, MethodCard):
         found = "none" if card is None else type(card).__name__
         raise PluginError("the method has no card", spec, found, "`card`, an icvos.types.MethodCard", "give it one")
@@ -66,7 +74,7 @@ def load_method(spec: str) -> LoadedMethod:
     if isinstance(segmenter, NeedsTruth) and card.kind != "ceiling":
         fix = "only a ceiling is told the truth: write kind='ceiling', or answer with segment(frames, supports)"
         raise PluginError("the method asks for the truth", spec, f"a card of kind {card.kind!r}", "'ceiling'", fix)
-    return LoadedMethod(spec, segmenter, code)
+    return LoadedMethod(spec, segmenter, code, compute)
 
 
 def _check_card(spec: str, card: MethodCard) -> None:
@@ -94,7 +102,7 @@ def load_source(name: str, root: Path) -> Source:
     return cast(Source, _load(_entry_point(SOURCES, name, "source"))(root))
 
 
-def _from_entry_point(name: str) -> tuple[Callable[[], Any], str]:
+def _from_entry_point(name: str) -> tuple[Callable[..., Any], str]:
     point = _entry_point(METHODS, name, "method")
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
     return _load(point), package
@@ -115,7 +123,7 @@ def _load(point: EntryPoint) -> Callable[..., Any]:
         raise PluginError("the plug-in cannot be loaded", point.name, message, point.value, "see `icvos doctor`") from error
 
 
-def _from_file(spec: str) -> tuple[Callable[[], Any], str]:
+def _from_file(spec: str) -> tuple[Callable[..., Any], str]:
     file, _, name = (spec if ".py:" in spec else f"{spec}:").rpartition(":")
     path = Path(file)
     if not path.is_file():

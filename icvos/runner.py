@@ -6,19 +6,20 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from icvos.benchmark import Benchmark, by_clip, tube_id
-from icvos.errors import IcvosError, PluginError
+from icvos.errors import Finding, IcvosError, PluginError
 from icvos.masks import read_tube_mask, size_text
 from icvos.parallel import ahead, core_count, in_processes
+from icvos.propagate.base import noticed, warmed_up
 from icvos.registry import LoadedMethod, load_method
 from icvos.results import Timing
 from icvos.store import PredictionStore, RunKey
-from icvos.types import Clip, Episode, Frame, Image, Mask, NeedsTruth, Segmenter, SegmentsTogether
+from icvos.types import Clip, Compute, Episode, Frame, Image, Mask, NeedsTruth, Segmenter, SegmentsTogether
 
 PREFETCH = 4  # frames decoded ahead of the method
 FEW_PIXELS = 10**8  # about 250 masks at 480p: a floor is done with them before a second process has started
@@ -34,6 +35,7 @@ class ClipDone:
     episodes: int
     masks: int
     seconds: float
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,17 @@ class RunReport:
     episodes_done: int
     episodes_kept: int  # there before
     masks: int
-    seconds: float
+    seconds: float  # without the warm-up
+    findings: tuple[Finding, ...] = ()  # what the method noticed, each where it did
+    warm_up_seconds: float = 0.0  # of this process; further processes warm up by themselves, within `seconds`
 
 
 def run_key(benchmark: Benchmark, method: LoadedMethod) -> RunKey:
     """The key under which this method's predictions on this release are kept."""
     manifest = benchmark.manifest
-    return RunKey(f"{manifest.name}@{manifest.version}", benchmark.digest, method.card.name, method.card.version, method.code)
+    card = method.card
+    release = f"{manifest.name}@{manifest.version}"
+    return RunKey(release, benchmark.digest, card.name, card.version, method.code, card.weights, card.precision)
 
 
 def open_store(benchmark: Benchmark, method: LoadedMethod, root: Path) -> PredictionStore:
@@ -108,18 +114,22 @@ def run(
     store.sweep(wanted)
     workers = workers or _useful_workers(method, benchmark, groups)
     # A single process keeps the method that is loaded already: its weights need not fit into memory twice.
-    prepare = Answers(method.spec, benchmark, store)
+    prepare = Answers(method.spec, method.compute, benchmark, store)
     here = min(workers, len(groups)) <= 1
-    done = masks = 0
+    warm_up = warmed_up(method.segmenter) if here and groups else 0.0
+    events: list[ClipDone] = []
     try:
-        with closing(in_processes((lambda: prepare.by(method)) if here else prepare, groups, workers)) as events:
-            for event in events:
-                done, masks = done + event.episodes, masks + event.masks
+        with closing(in_processes((lambda: prepare.by(method)) if here else prepare, groups, workers)) as stream:
+            for event in stream:
+                events.append(event)
                 on_event(event)
     except BaseException:  # a worker that was ended leaves what it was writing
         store.sweep(wanted)
         raise
-    return RunReport(store.root, done, len(wanted) - done, masks, time.perf_counter() - started)
+    done, masks = sum(event.episodes for event in events), sum(event.masks for event in events)
+    findings = tuple(finding for event in sorted(events, key=lambda event: event.clip) for finding in event.findings)
+    seconds = time.perf_counter() - started - warm_up
+    return RunReport(store.root, done, len(wanted) - done, masks, seconds, findings, warm_up)
 
 
 def _useful_workers(method: LoadedMethod, benchmark: Benchmark, groups: Sequence[Sequence[str]]) -> int:
@@ -135,12 +145,13 @@ class Answers:
     """Loads a method, once a process, and makes the function that answers one clip's episodes."""
 
     spec: str
+    compute: Compute
     benchmark: Benchmark
     store: PredictionStore
 
     def __call__(self) -> Callable[[Sequence[str]], ClipDone]:
         """The function, with the method loaded anew."""
-        return self.by(load_method(self.spec))
+        return self.by(load_method(self.spec, self.compute))
 
     def by(self, method: LoadedMethod) -> Callable[[Sequence[str]], ClipDone]:
         """The function: ids of episodes of one clip -> what was done by this method."""
@@ -152,14 +163,17 @@ def answer_episodes(segmenter: Segmenter, episodes: Sequence[Episode], store: Pr
     """Answer episodes of one clip in one pass where the method can, else in one pass each."""
     started = time.perf_counter()
     together = isinstance(segmenter, NeedsTruth | SegmentsTogether)
+    findings: list[Finding] = []
     for batch in [episodes] if together else [[episode] for episode in episodes]:
         batch_started = time.perf_counter()
         _answer_batch(segmenter, batch, store)
+        findings += [replace(finding, where=batch[number].id) for number, finding in noticed(segmenter)]
         seconds = (time.perf_counter() - batch_started) / len(batch)
         for episode in batch:
             store.write_timing(episode.id, Timing(len(episode.tube.clip.frames), seconds, peak_rss_bytes()))
     clip = episodes[0].tube.clip
-    return ClipDone(clip.key, len(episodes), len(clip.frames) * len(episodes), time.perf_counter() - started)
+    masks = len(clip.frames) * len(episodes)
+    return ClipDone(clip.key, len(episodes), masks, time.perf_counter() - started, tuple(findings))
 
 
 def _answer_batch(segmenter: Segmenter, episodes: Sequence[Episode], store: PredictionStore) -> None:

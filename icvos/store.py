@@ -43,6 +43,8 @@ class RunKey:
     method: str
     method_version: str
     code: str  # where the method's code comes from: a package and its version, or the sha256 of its file
+    weights: str = "none"  # the card's
+    precision: str = "none"
 
 
 class Prediction:

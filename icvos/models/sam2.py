@@ -13,11 +13,10 @@ from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.models.checkpoints import load_weights, read_state
 from icvos.models.compute import device_named
 from icvos.models.nano import sam2_nano
-from icvos.weights import resolve
+from icvos.weights import UNTRAINED, resolve
 
 NANO = "sam2_nano"
 SAM2_NAMES = (NANO, *(f"{family}_hiera_{size}" for family in ("sam2", "sam2.1") for size in ("t", "s", "b+", "l")))
-UNTRAINED = "untrained"  # in the place of a file: whatever torch's generator gives
 # What the official video predictor turns on unless told otherwise: a wavering single mask gives way to the best of three,
 # and the memory of the prompted frame holds the mask that a person saw.
 POST_PROCESSING: dict[str, Any] = {
@@ -73,16 +72,9 @@ def weights_file(name_or_config: str | Path, weights: str | Path | None = None, 
     Raises:
         UserInputError: a configuration of one's own without weights, or a file that is not there and cannot be fetched.
     """
-    if weights is None and name_or_config == NANO:
-        return embedded(NANO)
     if weights is None and name_or_config not in SAM2_NAMES:
         raise UserInputError("no weights", name_or_config, expected="a file for a configuration of your own", fix="pass --weights FILE")
     return resolve(weights, str(name_or_config), offline=offline)
-
-
-def embedded(name: str) -> Path:
-    """The file of weights in the package itself."""
-    return Path(str(importlib.resources.files("icvos"))) / "data" / f"{name}.safetensors"
 
 
 def _config_file(name_or_config: str | Path) -> Path:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from icvos.types import Image, Mask, MethodCard, Prompter, Propagator, Support
+from icvos.errors import DataError, Finding
+from icvos.types import Image, Mask, MethodCard, Notices, Prompter, Propagator, Support, WarmsUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +27,40 @@ class Propagated:
         return (masks[0] for masks in self.segment_together(frames, [supports]))
 
     def segment_together(self, frames: Iterable[Image], supports: Sequence[Sequence[Support]]) -> Iterator[tuple[Mask, ...]]:
-        """One mask an episode for each frame."""
+        """One mask an episode for each frame.
+
+        Raises:
+            DataError: there is no frame.
+        """
         stream = iter(frames)
-        first = next(stream)
+        first = next(stream, None)
+        if first is None:
+            raise no_frames()
         prompts = [self.prompter.prompt(first, given) for given in supports]
         return self.propagator.propagate(chain([first], stream), prompts)
+
+    def take_findings(self) -> list[tuple[int, Finding]]:
+        """What the two halves noticed."""
+        return noticed(self.prompter) + noticed(self.propagator)
+
+    def warm_up(self) -> float:
+        """Warm both halves up; the seconds that took."""
+        return warmed_up(self.prompter) + warmed_up(self.propagator)
+
+
+def noticed(half: object) -> list[tuple[int, Finding]]:
+    """What a segmenter or a half of one noticed since it was last asked; nothing if it never tells."""
+    return half.take_findings() if isinstance(half, Notices) else []
+
+
+def warmed_up(half: object) -> float:
+    """The seconds that the warm-up of a segmenter or a half of one took; none if it has none."""
+    return half.warm_up() if isinstance(half, WarmsUp) else 0.0
+
+
+def no_frames() -> DataError:
+    """The error for a clip without frames."""
+    return DataError("the clip has no frames", expected="at least one", fix="leave the clip out")
 
 
 def propagated(prompter: Prompter, propagator: Propagator) -> Propagated:

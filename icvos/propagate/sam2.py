@@ -8,35 +8,33 @@ memory attention and mask decoder together, and of the past only what the next f
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import chain, islice
-from typing import Any, NamedTuple
+from itertools import chain, groupby, islice
+from time import perf_counter
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from icvos.errors import DataError, Finding, UserInputError
 from icvos.masks import size_text
 from icvos.parallel import ahead
-from icvos.propagate.holes import fill_holes
-from icvos.propagate.prompts import Given, as_given, fingerprint, says_nothing
-from icvos.types import BoxPrompt, Image, Mask, Prompt, Size
+from icvos.propagate.base import no_frames
+from icvos.propagate.objects import Features, Group, Shown, normalised
+from icvos.propagate.prompts import as_given, fingerprint, says_nothing
+from icvos.types import BoxPrompt, Image, Mask, MaskPrompt, Prompt, Size
 
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pixels in [0, 1] that every SAM 2 is given
 HOLE = 8  # pixels of the mask decoder's map: the official predictor's
 PREPARED = 3  # frames resized ahead
 ENDLESS = 1 << 30  # frames of a clip that is longer than the pointers' window: SAM 2 asks for no more than that
-
-State = dict[str, dict[int, dict[str, Any]]]  # what SAM 2 calls the output dict
 
 
 class Sam2Propagator:
@@ -76,13 +74,22 @@ class Sam2Propagator:
             PluginError: a prompt does not fit its frame.
             UserInputError: the GPU's memory does not suffice.
         """
-        for logits in self._logits(frames, prompts):
+        for logits in self._logits(frames, [((None, prompt),) for prompt in prompts]):
             yield tuple((logits > 0).cpu().numpy())
 
     def logits(self, frames: Iterable[Image], prompts: Sequence[Prompt]) -> Iterator[NDArray[np.float32]]:
         """As `propagate`, before the threshold at 0: (N, H, W) float32 for N prompts."""
-        for logits in self._logits(frames, prompts):
+        for logits in self._logits(frames, [((None, prompt),) for prompt in prompts]):
             yield logits.cpu().numpy()
+
+    def propagate_from(self, frames: Iterable[Image], examples: Sequence[Sequence[tuple[Image, Mask]]]) -> Iterator[tuple[Mask, ...]]:
+        """As `propagate`, for objects that are shown on other images, of whatever size.
+
+        An object's examples, one or more, stand before the clip as if they were its prompted first frames.
+        """
+        asked = [[(image, MaskPrompt(mask)) for image, mask in shots] for shots in examples]
+        for logits in self._logits(frames, asked):
+            yield tuple((logits > 0).cpu().numpy())
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """What was noticed since the last call: the index of the prompt and the finding."""
@@ -91,43 +98,53 @@ class Sam2Propagator:
 
     def warm_up(self) -> float:
         """Follow one object through a few blank frames; the seconds that took (compilation, the GPU's first kernels)."""
-        started = time.perf_counter()
+        started = perf_counter()
         side = self.model.image_size
         blank = np.zeros((side, side, 3), np.uint8)
         for _ in self.propagate([blank] * 3, [BoxPrompt(np.array([0, 0, side, side], np.float32))]):
             pass
-        return time.perf_counter() - started
+        return perf_counter() - started
 
-    def _logits(self, frames: Iterable[Image], prompts: Sequence[Prompt]) -> Iterator[Tensor]:
+    def _logits(self, frames: Iterable[Image], asked: Sequence[_Asked]) -> Iterator[Tensor]:
         """(N, H, W) logits a frame, where the model computes."""
         window = self.model.max_obj_ptrs_in_encoder
         with closing(ahead(_Prepare(self.model.image_size), enumerate(frames), PREPARED, threads=1)) as prepared:
             head = deque(islice(prepared, window))
             if not head:
-                raise DataError("the clip has no frames", expected="at least one", fix="leave the clip out")
-            size = head[0].size
+                raise no_frames()
             # SAM 2 scales the positions of its pointers by the length of the clip, if that is below their window.
-            tracks = self._tracks(prompts, size, len(head) if len(head) < window else ENDLESS)
+            tracks = self._tracks(asked, head[0].size, len(head) if len(head) < window else ENDLESS)
             for number, frame in enumerate(chain(_drained(head), prepared)):
                 yield self._step(tracks, frame, number)
 
-    def _tracks(self, prompts: Sequence[Prompt], size: Size, length: int) -> _Tracks:
-        """The groups that share a pass; what several prompts say alike is followed once."""
-        said: dict[Any, Given] = {}
-        for number, prompt in enumerate(prompts):
-            key = fingerprint(prompt)
+    def _tracks(self, asked: Sequence[_Asked], size: Size, length: int) -> _Tracks:
+        """The groups that share a pass; what is asked twice is followed once."""
+        said: dict[Any, list[Shown]] = {}
+        keys = [tuple(_key(image, prompt) for image, prompt in shots) for shots in asked]
+        for number, (key, shots) in enumerate(zip(keys, asked, strict=True)):
             if key not in said:
-                said[key] = as_given(prompt, size, self.model.image_size, self.model.hidden_dim, self.device)
-            if reason := says_nothing(prompt, said[key]):
-                found = Finding("empty-prompt", f"prompt {number}", reason, "at least one pixel", "nothing is tracked, every mask is empty")
+                said[key] = [self._shown(image, prompt, size) for image, prompt in shots]
+            reasons = [says_nothing(prompt, shown.given) for (_, prompt), shown in zip(shots, said[key], strict=True)]
+            if all(reasons):
+                found = Finding(
+                    "empty-prompt", f"prompt {number}", reasons[0], "at least one pixel", "nothing is tracked, every mask is empty"
+                )
                 self._findings.append((number, found))
-        spoken = [key for key, given in said.items() if not given.is_empty]
-        places = {key: place for place, key in enumerate(spoken)}
-        nowhere = len(spoken)  # one more, which is empty everywhere
-        order = [places.get(fingerprint(prompt), nowhere) for prompt in prompts]
-        parts = [spoken[start : start + self.objects_at_once] for start in range(0, len(spoken), self.objects_at_once)]
-        groups = [_Group(self.model, [said[key] for key in part], self.largest_hole, length) for part in parts]
+        objects = {key: [shown for shown in shots if not shown.given.is_empty] for key, shots in said.items()}
+        spoken = sorted((key for key in objects if objects[key]), key=lambda key: len(objects[key]))
+        order = [spoken.index(key) if key in spoken else len(spoken) for key in keys]  # past the last: empty everywhere
+        groups = [
+            Group(self.model, [objects[key] for key in part], self.largest_hole, length)
+            for _, alike in groupby(spoken, key=lambda key: len(objects[key]))
+            for part in _parts(list(alike), self.objects_at_once)
+        ]
         return _Tracks(groups, torch.tensor(order, dtype=torch.long, device=self.device))
+
+    def _shown(self, image: Image | None, prompt: Prompt, size: Size) -> Shown:
+        side = self.model.image_size
+        pixels = None if image is None else _squared(image, side)
+        about = size if image is None else (image.shape[0], image.shape[1])
+        return Shown(pixels, as_given(prompt, about, side, self.model.hidden_dim, self.device))
 
     @torch.inference_mode()
     def _step(self, tracks: _Tracks, frame: _Prepared, number: int) -> Tensor:
@@ -135,7 +152,7 @@ class Sam2Propagator:
         side = self.model.image_size // 4
         try:
             with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                features = _Features(self.model, _normalised(frame.pixels, self.device)) if tracks.groups else None
+                features = Features(self.model, normalised(frame.pixels, self.device)) if tracks.groups else None
                 low = [group.step(features, number) for group in tracks.groups if features]
             nobody = torch.full((1, 1, side, side), NO_OBJ_SCORE, device=self.device)
             chosen = torch.cat([*low, nobody]).float()[tracks.order]
@@ -144,6 +161,9 @@ class Sam2Propagator:
             at_once = max((group.count for group in tracks.groups), default=0)
             fix = "lower --objects-at-once, choose --precision bf16, or a smaller --sam"
             raise UserInputError("out of GPU memory", self.device, f"{at_once} objects at once", fix=fix) from error
+
+
+_Asked: TypeAlias = Sequence[tuple[Image | None, Prompt]]  # what is said of one object, and of which image (None: frame 0)
 
 
 class _Prepared(NamedTuple):
@@ -165,147 +185,30 @@ class _Prepare:
         if size != self.seen[1]:
             before = f"{size_text(self.seen[1])} as before"
             raise DataError("the clip changes its size", f"frame {number}", size_text(size), before, "split the clip there")
-        return _Prepared(np.asarray(PilImage.fromarray(frame).resize((self.side, self.side))), size)
+        return _Prepared(_squared(frame, self.side), size)
 
 
 @dataclass(frozen=True, slots=True)
 class _Tracks:
-    groups: Sequence[_Group]
+    groups: Sequence[Group]
     order: Tensor  # (N,) which object answers which prompt; one past the last is nobody
 
 
-class _Features:
-    """One frame's features, computed once and lent to any number of objects."""
-
-    def __init__(self, model: SAM2Base, image: Tensor) -> None:
-        self.model = model
-        self.encoded = model.forward_image(image)
-
-    def of(self, count: int) -> tuple[list[Tensor], list[Tensor], list[Size]]:
-        """Features, positions and sizes for a batch of objects."""
-        lent = {name: [level.expand(count, -1, -1, -1) for level in self.encoded[name]] for name in ("backbone_fpn", "vision_pos_enc")}
-        _, features, positions, sizes = self.model._prepare_backbone_features(lent)
-        return features, positions, sizes
+def _squared(image: Image, side: int) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (side, side, 3), as the official loader resizes."""
+    return np.array(PilImage.fromarray(image).resize((side, side)))  # a copy: torch wants to own what it reads
 
 
-class _Group:
-    """Objects that go through the model together, with what the model remembers of them."""
-
-    def __init__(self, model: SAM2Base, given: Sequence[Given], largest_hole: int, length: int) -> None:
-        self.model, self.given, self.largest_hole, self.length = model, given, largest_hole, length
-        self.count = len(given)
-        self.state: State = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
-
-    def step(self, features: _Features, number: int) -> Tensor:
-        """The decoder's logits (B, 1, h, w) on a frame; frames come in order, from 0."""
-        if number == 0:
-            low, self.state["cond_frame_outputs"][0] = self._begin(features)
-            return low
-        maps, positions, sizes = features.of(self.count)
-        out = self.model.track_step(
-            frame_idx=number,
-            is_init_cond_frame=False,
-            current_vision_feats=maps,
-            current_vision_pos_embeds=positions,
-            feat_sizes=sizes,
-            point_inputs=None,
-            mask_inputs=None,
-            output_dict=self.state,
-            num_frames=self.length,
-        )
-        self.state["non_cond_frame_outputs"][number] = _remembered(out)
-        self._forget(number)
-        return fill_holes(out["pred_masks"], self.largest_hole)
-
-    def _begin(self, features: _Features) -> tuple[Tensor, dict[str, Any]]:
-        """Frame 0, object by object, as their prompts differ in length."""
-        answers = [self._prompted(features, given) for given in self.given]
-        low = torch.cat([fill_holes(out["pred_masks"], self.largest_hole) for out in answers])
-        score = torch.cat([out["object_score_logits"] for out in answers])
-        side = self.model.image_size
-        # The predictor encodes frame 0 from the decoder's map once prompting is over, not from the prompt itself.
-        high = functional.interpolate(low, size=(side, side), mode="bilinear", align_corners=False)
-        maps, _, sizes = features.of(self.count)
-        memory, encoding = self.model._encode_new_memory(
-            current_vision_feats=maps, feat_sizes=sizes, pred_masks_high_res=high, object_score_logits=score, is_mask_from_pts=True
-        )
-        pointers = torch.cat([out["obj_ptr"] for out in answers])
-        return low, _remembered({"maskmem_features": memory, "maskmem_pos_enc": encoding, "obj_ptr": pointers})
-
-    def _prompted(self, features: _Features, given: Given) -> dict[str, Any]:
-        maps, positions, sizes = features.of(1)
-        with _instead_of_prompts(self.model, given.tokens):
-            out: dict[str, Any] = self.model.track_step(
-                frame_idx=0,
-                is_init_cond_frame=True,
-                current_vision_feats=maps,
-                current_vision_pos_embeds=positions,
-                feat_sizes=sizes,
-                point_inputs=given.points,
-                mask_inputs=given.mask,
-                output_dict=self.state,
-                num_frames=self.length,
-                run_mem_encoder=False,
-            )
-        return out
-
-    def _forget(self, number: int) -> None:
-        """Drop what no later frame looks at: memories past their window, then whole outputs past that of the pointers."""
-        past, model = self.state["non_cond_frame_outputs"], self.model
-        memories = model.num_maskmem * model.memory_temporal_stride_for_eval
-        for then in [then for then in past if number - then >= memories]:
-            past[then] = {"obj_ptr": past[then]["obj_ptr"]}
-        for then in [then for then in past if number - then >= max(memories, model.max_obj_ptrs_in_encoder)]:
-            del past[then]
+def _key(image: Image | None, prompt: Prompt) -> Any:
+    """Equal where the same is said of the same image."""
+    return (image is not None and (image.shape, image.tobytes()), fingerprint(prompt))
 
 
-def _remembered(out: dict[str, Any]) -> dict[str, Any]:
-    """What later frames need of one: the memory in bfloat16, as the predictor keeps it, and its encoding, alike for all."""
-    encoding = [level[:1].expand(len(level), -1, -1, -1) for level in out["maskmem_pos_enc"]]
-    return {"maskmem_features": out["maskmem_features"].to(torch.bfloat16), "maskmem_pos_enc": encoding, "obj_ptr": out["obj_ptr"]}
-
-
-def _normalised(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
-    """(S, S, 3) uint8 -> (1, 3, S, S), as SAM 2 is given its frames."""
-    image = torch.from_numpy(pixels).to(device).permute(2, 0, 1).contiguous().float().div_(255)
-    mean, deviation = (torch.tensor(values, device=device)[:, None, None] for values in (MEAN, DEVIATION))
-    return ((image - mean) / deviation)[None]
+def _parts(items: Sequence[Any], most: int) -> list[Sequence[Any]]:
+    return [items[start : start + most] for start in range(0, len(items), most)]
 
 
 def _drained(items: deque[_Prepared]) -> Iterator[_Prepared]:
     """The items, each let go of when it is taken."""
     while items:
         yield items.popleft()
-
-
-@contextmanager
-def _instead_of_prompts(model: SAM2Base, tokens: Tensor | None) -> Iterator[None]:
-    """While it lasts, the model's decoder is handed these tokens (1, N, C) where it would be handed an encoded prompt."""
-    if tokens is None:
-        yield
-        return
-    encoder = model.sam_prompt_encoder
-    model.sam_prompt_encoder = _HandedIn(encoder, tokens)
-    try:
-        yield
-    finally:
-        model.sam_prompt_encoder = encoder
-
-
-class _HandedIn(nn.Module):
-    """In the prompt encoder's place: the given tokens, and the encoder's own word for "no mask"."""
-
-    def __init__(self, encoder: nn.Module, tokens: Tensor) -> None:
-        super().__init__()
-        self.encoder, self.tokens = encoder, tokens
-        self.mask_input_size = encoder.mask_input_size
-
-    def get_dense_pe(self) -> Tensor:
-        """The position encoding of the image's map."""
-        encoding: Tensor = self.encoder.get_dense_pe()
-        return encoding
-
-    def forward(self, points: object, boxes: object, masks: object) -> tuple[Tensor, Tensor]:
-        """Tokens (1, N, C) and the dense embedding (1, C, h, w)."""
-        _, dense = self.encoder(points=None, boxes=None, masks=None)
-        return self.tokens, dense

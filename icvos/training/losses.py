@@ -20,11 +20,6 @@ class FrameLoss(NamedTuple):
     quality: Tensor  # claimed against real IoU
     presence: Tensor
 
-    @property
-    def total(self) -> Tensor:
-        """What is minimised."""
-        return self.mask + self.quality + self.presence
-
 
 def frame_loss(logits: Tensor, claimed: Tensor, score: Tensor, truth: Tensor) -> FrameLoss:
     """The loss of one frame.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -77,7 +78,7 @@ def _scene(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> 
 
 
 def _read(pictures: Sequence[Picture], rng: np.random.Generator) -> tuple[Image, list[Mask]]:
-    image, masks = pictures[rng.integers(len(pictures))].read()
+    image, masks = pictures[int(rng.integers(len(pictures)))].read()
     if rng.random() < 0.5:
         image, masks = image[:, ::-1], [mask[:, ::-1] for mask in masks]
     return image, masks
@@ -101,7 +102,7 @@ def _cutout(image: Image, mask: Mask, size: int, aspect: float, rng: np.random.G
     centre = np.array([xs.mean(), ys.mean()]) - seen_at
     roams = rng.random() < 0.3  # far enough to leave the frame, and to come back
     place = _trajectory(centre, zoom, size, aspect, rng, speed=0.03, swing=0.7 if roams else 0.1)
-    alpha = cv2.GaussianBlur(cv2.erode(mask.astype(np.float32), np.ones((3, 3))), (0, 0), rng.uniform(0.6, 1.4))
+    alpha = _blurred(cv2.erode(mask.astype(np.float32), np.ones((3, 3))), rng.uniform(0.6, 1.4))
     return _Layer(_coloured(image, rng), alpha, (mask,), place, _bending(size, 9.0, rng), _light(rng))
 
 
@@ -156,7 +157,7 @@ def _render(
     for time in times:
         frame, masks = _frame(layers, float(time), grid)
         if blur > 0.4:
-            frame = cv2.GaussianBlur(frame, (0, 0), blur)
+            frame = _blurred(frame, blur)
         frame += rng.normal(0, noise, (size // 2, size // 2, 1)).astype(np.float32).repeat(2, 0).repeat(2, 1)
         frames.append(np.clip(frame, 0, 255).astype(np.uint8))
         visible.append(masks)
@@ -169,14 +170,23 @@ def _frame(layers: Sequence[_Layer], time: float, grid: Points) -> tuple[NDArray
     for layer in layers:
         where = cv2.transform(grid + layer.bend(time), layer.place(time))
         border = cv2.BORDER_REFLECT_101 if layer.alpha is None else cv2.BORDER_CONSTANT
-        seen = cv2.remap(layer.image, where, None, cv2.INTER_LINEAR, borderMode=border) * np.float32(layer.light(time))
+        seen = _sampled(layer.image, where, border) * np.float32(layer.light(time))
         if layer.alpha is None:
             frame = seen
         else:
-            alpha = cv2.remap(layer.alpha, where, None, cv2.INTER_LINEAR)
+            alpha = _sampled(layer.alpha, where, border)
             frame += alpha[..., None] * (seen - frame)
             masks = [mask & (alpha < 0.5) for mask in masks]
         for target in layer.objects:
-            warped = cv2.remap(target.astype(np.float32), where, None, cv2.INTER_LINEAR, borderMode=border)
+            warped = _sampled(target.astype(np.float32), where, border)
             masks.append(warped >= 0.5 if layer.alpha is None else alpha >= 0.5)
     return frame, masks
+
+
+def _blurred(values: NDArray[Any], sigma: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
+
+
+def _sampled(values: NDArray[np.float32], where: NDArray[Any], border: int) -> NDArray[np.float32]:
+    """A picture's values at points (H, W, 2)."""
+    return np.asarray(cv2.remap(values, where[..., 0], where[..., 1], cv2.INTER_LINEAR, borderMode=border), np.float32)
