@@ -1,11 +1,14 @@
-"""Makes the README's picture out of what `icvos demo` left: a support, then frames with the true outline and a prediction.
+"""Pictures of runs: a support, then frames with the true outline and a prediction, one row a class, or one a method.
 
-icvos demo && python docs/picture.py icvos-demo docs/picture.jpg
+    icvos demo && python docs/picture.py icvos-demo/ic-vos icvos-demo/runs docs/picture.jpg
+    python docs/picture.py R runs grid.jpg --methods identity naive-sam2 oracle-first-frame --clips dog cows
+
+The first makes the README's picture.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 import cv2
@@ -20,7 +23,6 @@ from icvos.png import decode_png
 from icvos.store import PredictionStore
 from icvos.types import Episode, Image, Mask
 
-METHOD = "oracle-first-frame"
 ROWS = 4
 COLUMNS = 4
 TILE = (150, 267)  # height, width
@@ -45,10 +47,10 @@ def tile(image: Image, fill: Mask, outline: Mask | None = None, text: str = "") 
     return np.asarray(picture)
 
 
-def row(episode: Episode, store: PredictionStore) -> NDArray[np.uint8]:
+def row(episode: Episode, store: PredictionStore, name: str) -> NDArray[np.uint8]:
     """A support and some frames of its clip."""
     support, clip = episode.supports[0], episode.tube.clip
-    tiles = [tile(support.read_image(), support.read_mask(), text=f"support: {episode.tube.category.name}")]
+    tiles = [tile(support.read_image(), support.read_mask(), text=f"{name}: {episode.tube.category.name}")]
     prediction = store.find(episode.id)
     for number in np.linspace(0, len(clip.frames) - 1, COLUMNS).round().astype(int):
         frame = clip.frames[number]
@@ -59,16 +61,29 @@ def row(episode: Episode, store: PredictionStore) -> NDArray[np.uint8]:
     return np.concatenate([piece for picture in tiles for piece in (picture, gap)][:-1], axis=1)
 
 
+def one_a_class(episodes: list[Episode]) -> list[Episode]:
+    """The first episode of each class, as many as fit."""
+    classes = {episode.tube.category.name: episode for episode in reversed(episodes)}
+    return [episode for _, episode in sorted(classes.items())][:ROWS]
+
+
 def main() -> None:
-    """One row a tube, the first draw of each, as many as fit."""
-    demo, out = Path(sys.argv[1]), Path(sys.argv[2])
-    benchmark, store = Benchmark.open(demo / "ic-vos"), PredictionStore.open(demo / "runs" / METHOD)
-    firsts = [episode for episode in benchmark.episodes if episode.draw == "s0"]
-    classes = {episode.tube.category.name: episode for episode in reversed(firsts)}
-    rows = [row(episode, store) for _, episode in sorted(classes.items())][:ROWS]
+    """First draws only."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("release", type=Path)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--methods", nargs="+", default=["oracle-first-frame"])
+    parser.add_argument("--clips", nargs="+", help="by default one a class")
+    given = parser.parse_args()
+    firsts = [episode for episode in Benchmark.open(given.release).episodes if episode.draw == "s0"]
+    chosen = [episode for episode in firsts if episode.tube.clip.name in given.clips] if given.clips else one_a_class(firsts)
+    stores = {name: PredictionStore.open(given.runs / name) for name in given.methods}
+    names = {name: name if len(stores) > 1 else "support" for name in stores}
+    rows = [row(episode, store, names[name]) for episode in chosen for name, store in stores.items()]
     gap = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
     sheet = np.concatenate([piece for picture in rows for piece in (picture, gap)][:-1], axis=0)
-    cv2.imwrite(str(out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    cv2.imwrite(str(given.out), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from icvos.metrics import boundary_f, boundary_tolerance, region_similarity
 
 Command = Callable[..., Said]
 FLOORS = ("empty", "full-frame", "centre-box", "support-shape")
+CEILINGS = ("identity", "oracle-first-frame")
+METHODS = (*FLOORS, *CEILINGS, "naive-sam2")
 TUBES = {"blackswan": "bird", "car-shadow": "car", "cows": "cow", "dog": "dog", "parkour": "person"}
 
 
@@ -43,7 +45,7 @@ def world(sample_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "DAVIS/ImageSets/2017").mkdir(parents=True)
     (folder / "DAVIS/ImageSets/2017/val.txt").write_text("".join(f"{clip}\n" for clip in TUBES))
     say("build", "--davis", folder / "DAVIS", "--coco", sample_data / "coco", "--out", folder / "R")
-    for method in (*FLOORS, "oracle-first-frame"):
+    for method in METHODS:
         say("run", "--method", method, "--benchmark", folder / "R", "--out", folder / "runs")
     say("score", folder / "runs")
     return folder
@@ -64,29 +66,32 @@ def test_the_release_holds_the_clips(world: Path) -> None:
 
 
 def test_the_order_of_methods_is_the_plausible_one(world: Path) -> None:
-    scores = {method: result_of(world, method)["overall"] for method in (*FLOORS, "oracle-first-frame")}
-    assert all(scores["oracle-first-frame"]["J&F"] > scores[floor]["J&F"] + 0.1 for floor in FLOORS)
+    scores = {method: result_of(world, method)["overall"] for method in METHODS}
+    assert all(scores["identity"]["J&F"] > scores[floor]["J&F"] + 0.1 for floor in FLOORS)
+    assert scores["oracle-first-frame"]["J&F"] > scores["identity"]["J&F"] + 0.1
     assert scores["empty"]["J"] == 0 and scores["empty"]["F"] == 0
-    assert 0 < scores["full-frame"]["J"] < scores["centre-box"]["J"] < scores["oracle-first-frame"]["J"] < 1
+    assert 0 < scores["full-frame"]["J"] < scores["centre-box"]["J"] < scores["identity"]["J"] < 1
     assert scores["full-frame"]["F"] == 0 and scores["support-shape"]["J&F"] > 0.05
-    assert scores["oracle-first-frame"]["J_first"] == scores["oracle-first-frame"]["F_first"] == 1
+    assert scores["identity"]["J_first"] == scores["identity"]["F_first"] == 1
     assert result_of(world, "centre-box")["support_spread"] == 0 < result_of(world, "support-shape")["support_spread"]
     assert result_of(world, "empty")["coverage"]["part"] == 1
 
 
 def test_the_board_in_every_format(world: Path, icvos: Command) -> None:
     markdown = icvos("leaderboard", world / "runs").out
-    lines = {name: next(line for line in markdown.splitlines() if f"| {name} " in line) for name in (*FLOORS, "oracle-first-frame")}
+    lines = {name: next(line for line in markdown.splitlines() if f"| {name} " in line) for name in METHODS}
     assert all(line.startswith("| floor |") for name, line in lines.items() if name in FLOORS)  # a kind where others have a rank
-    assert lines["oracle-first-frame"].startswith("| ceiling |")
+    assert all(lines[name].startswith("| ceiling |") for name in CEILINGS)
+    assert lines["naive-sam2"].startswith("| 1 |")
     assert "without a rank" in markdown
     board = json.loads(icvos("leaderboard", world / "runs", "--format", "json").out)
     text = json.dumps(board)
     assert all(name in text for name in lines)
-    ranks = [row["rank"] for row in walk(board) if row.get("method") in lines or row.get("name") in lines if "rank" in row]
-    assert all(rank is None for rank in ranks)
+    ranks = {row.get("method") or row.get("name"): row["rank"] for row in walk(board) if "rank" in row}
+    assert {name: ranks[name] for name in lines} == {name: 1 if name == "naive-sam2" else None for name in lines}
     rows = list(csv.DictReader(icvos("leaderboard", world / "runs", "--format", "csv", "--no-reported").out.splitlines()))
-    assert sorted(row["method"] for row in rows) == sorted(lines) and {row["rank"] for row in rows} == {""}
+    assert sorted(row["method"] for row in rows) == sorted(lines)
+    assert {row["method"]: row["rank"] for row in rows} == {name: "1" if name == "naive-sam2" else "" for name in lines}
     said = icvos("leaderboard", world / "runs", "--format", "html", "--out", world / "board.html")
     assert said.code == 0 and "board.html" in said.out
     page = (world / "board.html").read_text()

@@ -14,7 +14,7 @@ from icvos.registry import method_names
         ("emty", "did you mean empty?"),
         ("orcale", "did you mean oracle-first-frame?"),
         ("suport", "did you mean support-shape?"),
-        ("xyz", "known: centre-box, empty, full-frame, oracle-first-frame, support-shape"),
+        ("xyz", "known: centre-box, empty, full-frame, identity, naive-sam2, oracle-first-frame, support-shape"),
     ],
 )
 def test_the_closest_names_are_suggested_or_all_are_listed(name: str, sentence: str) -> None:

@@ -128,7 +128,7 @@ def floors(toy_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from icvos.cli import main
 
     out = tmp_path_factory.mktemp("floors")
-    for name in ("empty", "full-frame", "centre-box", "support-shape", "oracle-first-frame"):
+    for name in ("empty", "full-frame", "centre-box", "support-shape", "identity"):
         with pytest.raises(SystemExit) as leaving:
             main(["run", "--method", name, "--benchmark", str(toy_release), "--out", str(out)])
         assert not leaving.value.code
@@ -166,12 +166,12 @@ def test_the_oracle_repeats_the_truth_of_frame_0(floors: Path) -> None:
     first = two_clips()["tom"][1][0]
     for draw in range(5):
         for episode_id, truth in ((f"davis/tom/person#s{draw}", first == 2), (f"davis/tom/cat#s{draw}", first == 1)):
-            masks = masks_of(floors / "oracle-first-frame", episode_id)
+            masks = masks_of(floors / "identity", episode_id)
             assert truth.any() and len(masks) == 6
             assert all(np.array_equal(mask, truth) for mask in masks)
 
 
-@pytest.mark.parametrize("method", ["support-shape", "oracle-first-frame"])
+@pytest.mark.parametrize("method", ["support-shape", "identity"])
 def test_a_frame_is_decoded_once_for_all_episodes_of_its_clip(
     icvos: Command, toy_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:

@@ -367,7 +367,7 @@ def test_broken_files_are_named(icvos: Command, zoo: Path, tmp_path: Path) -> No
 
 
 def test_a_faulty_run_does_not_keep_the_others_from_being_scored(icvos: Command, toy_release: Path, tmp_path: Path) -> None:
-    for method in ("empty", "full-frame", "oracle-first-frame"):
+    for method in ("empty", "full-frame", "identity"):
         assert icvos("run", "--method", method, "--benchmark", toy_release, "--out", tmp_path).code == 0
     for method in ("empty", "full-frame"):
         (tmp_path / method / "predictions/davis/rex/dog#s0.zip").unlink()
@@ -375,8 +375,8 @@ def test_a_faulty_run_does_not_keep_the_others_from_being_scored(icvos: Command,
     assert said.code == 4
     assert "2 of 3 runs refused" in said.err
     assert said.err.count("missing-episode") == 3  # one a run, and the first again in the sentence
-    assert "oracle-first-frame" in said.out
-    assert [path.parts[-3] for path in sorted(tmp_path.glob("*/results/*.json")) if "timing" not in path.name] == ["oracle-first-frame"]
+    assert "identity" in said.out
+    assert [path.parts[-3] for path in sorted(tmp_path.glob("*/results/*.json")) if "timing" not in path.name] == ["identity"]
 
 
 def test_a_truth_file_is_read_once_for_all_tubes_and_draws(

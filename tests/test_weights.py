@@ -21,6 +21,7 @@ from conftest import Said
 
 from icvos import download, weights
 from icvos.errors import DataError, UserInputError
+from icvos.files import sha256_file
 from icvos.weights import WeightFile, fetch, resolve, weight_file, weight_files, weight_folder
 
 Icvos = Callable[..., Said]
@@ -106,10 +107,19 @@ def test_every_entry_is_well_formed() -> None:
     for name, file in weight_files().items():
         assert name == file.name and file.licence and file.what and file.source.startswith("https://"), name
         assert re.fullmatch("([0-9a-f]{64})?", file.sha256) and re.fullmatch("([0-9a-f]{8,63})?", file.sha256_prefix), name
-        assert file.url.endswith(f"/{file.file}") if file.url else file.by_hand.startswith("https://"), name
+        if not file.embedded:
+            assert file.url.endswith(f"/{file.file}") if file.url else file.by_hand.startswith("https://"), name
         assert file.public_hash or not file.url, f"{name} can be fetched and has no hash"
         if digits := re.fullmatch(r"\w+-([0-9a-f]{8})\.pth", file.file):  # torchvision's custom
             assert file.public_hash.startswith(digits[1]), name
+
+
+def test_embedded_files_are_the_ones_that_the_registry_names_and_are_never_downloaded() -> None:
+    embedded = [file for file in weight_files().values() if file.embedded]
+    assert {file.name for file in embedded} == {"sam2_nano", "efficientnet_lite0"}
+    for file in embedded:
+        path = fetch(file.name, offline=True)
+        assert path.stat().st_size == file.size <= 15_000_000 and sha256_file(path) == file.sha256, file.name
 
 
 def test_names_of_the_field_are_there() -> None:

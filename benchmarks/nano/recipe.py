@@ -25,14 +25,16 @@ from icvos.models.nano import DEVIATION, IMAGE_SIZE, MEAN, sam2_nano
 from icvos.training.losses import FrameLoss, frame_loss
 from icvos.training.pictures import Picture, coco_pictures, held_back, voc_pictures
 from icvos.training.prompts import KINDS, Kind, correction, draw_prompt
-from icvos.training.tracking import Answer, Clips, followed, prompted, together
+from icvos.training.tracking import Answer, Clips, followed, prompted, still, together
 from icvos.training.tubes import make_targets
 
-STILLS, STILL_STEPS = 12, 900  # first, to learn prompts: 12 single frames a step, 2 objects each
+STILLS, STILL_STEPS = 12, 700  # first, to learn prompts: 12 single frames a step, 2 objects each
+STILLS_A_KIND = 6  # at most, of each kind of prompt
 CLIPS, FRAMES = 6, 4  # then 6 clips of 4 frames, 2 objects each
 LONG_CLIPS, LONG_FRAMES, LONG_FROM = 3, 8, 0.8  # in the last fifth half as many clips, twice as long
 QUALITY_FROM = 300  # steps: before, all masks are bad, and a head that always says so is slow to recover
-NEW_RATE, TRUNK_RATE = 8e-4, 1e-4
+WEIGHTS = {"still": 0.5, "correct": 0.25, "track": 1.0}  # a still has two mask losses
+NEW_RATE, TRUNK_RATE = 6e-4, 1e-4
 WARM_UP, DECAY_FROM = 50, 0.55  # steps; part of the run after which the rates fall to zero
 SEED = 1
 REPORT_EVERY, SAVE_EVERY = 25, 100
@@ -65,21 +67,29 @@ def make_batch(step: int, frames: int, clips: int) -> dict[str, object]:
     made = [make_targets(_pictures, times, IMAGE_SIZE, rng) for _ in range(clips)]
     kind: Kind = KINDS[rng.choice(len(KINDS), p=(0.3, 0.3, 0.2, 0.2))]
     masks = np.concatenate([np.stack([clip.masks[target] for clip in made]) for target in (0, 1)])  # (2B, T, S, S)
-    # Every frame in which the second target is seen is prompted as a still as well: its features are there already.
+    # Stills: frames prompted as pictures, one group a kind of prompt. Of clips, these are frames of the second target.
     targets = (0, 1) if frames == 1 else (1,)
-    asked = [(target, clip, frame) for target in targets for frame in range(frames) for clip in range(clips)]
-    stills = [(target * clips + clip, clip, frame) for target, clip, frame in asked if masks[target * clips + clip, frame].mean() >= 0.003]
-    prompts = [draw_prompt(masks[number, frame], kind, rng) for number, _, frame in stills]
+    asked = [(target * clips + clip, clip, frame) for target in targets for frame in range(frames) for clip in range(clips)]
+    seen = [entry for entry in asked if masks[entry[0], entry[2]].mean() >= 0.003]
+    chosen = rng.permutation(len(seen))[: 4 * STILLS_A_KIND]
+    groups = [(kind, [seen[int(place)] for place in chosen[turn :: len(KINDS)]]) for turn, kind in enumerate(KINDS)]
+    kind: Kind = KINDS[rng.choice(len(KINDS), p=(0.4, 0.2, 0.2, 0.2))]
     return {
         "times": times,
         "images": np.stack([clip.images for clip in made]),  # (B, T, S, S, 3)
         "masks": masks,
-        "stills": np.array(stills),  # (N, 3) object, clip and frame, the first frames first
-        "points": np.stack([points for points, _ in prompts]),
-        "labels": np.stack([labels for _, labels in prompts]),
+        "stills": [
+            (np.array(part), *drawn([masks[number, frame] for number, _, frame in part], kind, rng)) for kind, part in groups if part
+        ],
+        "prompts": drawn(list(masks[clips:, 0]), kind, rng),  # of the second targets, on the first frame
         "correct": bool(rng.random() < 0.4),
-        "three": kind == "click" or bool(rng.random() < 0.3),
     }
+
+
+def drawn(masks: list[np.ndarray], kind: Kind, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N, P, 2) and labels (N, P) for objects."""
+    prompts = [draw_prompt(mask, kind, rng) for mask in masks]
+    return np.stack([points for points, _ in prompts]), np.stack([labels for _, labels in prompts])
 
 
 def normalised(images: np.ndarray) -> torch.Tensor:
@@ -89,59 +99,57 @@ def normalised(images: np.ndarray) -> torch.Tensor:
 
 
 def loss_of(model: torch.nn.Module, batch: dict[str, object], step: int) -> tuple[torch.Tensor, dict[str, float]]:
-    """The mean loss over all frames: half of the objects start from their mask, half from points."""
+    """The loss: of stills, of their corrections, and of all frames of clips whose first was prompted by mask or points."""
     images, truth = normalised(batch["images"]), torch.from_numpy(batch["masks"])
     count = len(images)
     clips, which = Clips(model, images), torch.arange(count)
-    asked, owner, frame = torch.from_numpy(batch["stills"]).T
-    seen = truth[asked, frame]
-    points = {"point_coords": torch.from_numpy(batch["points"]), "point_labels": torch.from_numpy(batch["labels"])}
-    model.multimask_max_pt_num = 99 if batch["three"] else 0  # three candidates for more than the first click: PerSAM asks for it
-    answer, memory = prompted(clips, owner, points=points, number=frame)
-    losses = [("prompt", _loss(answer, seen))]
-    if batch["correct"]:
-        points = _corrected(points, answer, seen, step)
-        answer, memory = prompted(clips, owner, points=points, before=answer.low.detach().clamp(-32, 32), number=frame)
-        losses.append(("correct", _loss(answer, seen)))
+    losses = []
+    for asked, *points in batch["stills"]:
+        number, owner, frame = torch.from_numpy(asked).T
+        true, given = truth[number, frame], as_points(*points)
+        answer = still(clips, owner, frame, given)
+        losses.append(("still", loss_at(128, answer, true)))
+        if batch["correct"]:
+            low = answer.logits[:, :1].detach().float().clamp(-32, 32)
+            given = corrected(given, low, true, np.random.default_rng((SEED, step, 1)))
+            losses.append(("correct", loss_at(128, still(clips, owner, frame, given, low), true)))
     if len(batch["times"]) > 1:
-        _, by_mask = prompted(clips, which, masks=truth[:count, 0, None].float())
-        tracked = followed(clips, which.repeat(2), together([by_mask, first_of(memory, count)]), batch["times"])
-        losses += [("track", _loss(answer, truth[:, number])) for number, answer in enumerate(tracked, start=1)]
+        by_mask = prompted(clips, which, masks=truth[:count, 0, None].float())
+        by_points = prompted(clips, which, points=as_points(*batch["prompts"]))
+        tracked = followed(clips, which.repeat(2), together([by_mask, by_points]), batch["times"])
+        losses += [("track", loss_at(IMAGE_SIZE, answer, truth[:, number])) for number, answer in enumerate(tracked, start=1)]
     parts = {name: torch.stack([total(part, step) for label, part in losses if label == name]).mean() for name, _ in losses}
-    return torch.stack(list(parts.values())).sum(), {
+    return sum(WEIGHTS[name] * part for name, part in parts.items()), {
         **{f"{name}_mask": float(np.mean([part.mask.item() for label, part in losses if label == name])) for name in parts},
         "quality": float(np.mean([part.quality.item() for _, part in losses])),
         "presence": float(np.mean([part.presence.item() for _, part in losses])),
     }
 
 
+def loss_at(side: int, answer: Answer, truth: torch.Tensor) -> FrameLoss:
+    """The loss, taken at this size."""
+    logits = answer.logits.float()
+    if logits.shape[-1] != side:
+        logits = torch.nn.functional.interpolate(logits, size=(side, side), mode="bilinear", align_corners=False)
+    return frame_loss(logits, answer.claimed, answer.score, truth)
+
+
 def total(part: FrameLoss, step: int) -> torch.Tensor:
-    """What is minimised."""
+    """What is minimised of a part."""
     return part.mask + part.presence + (part.quality if step >= QUALITY_FROM else 0)
 
 
-def first_of(memory: dict[str, object], count: int) -> dict[str, object]:
-    """The memory of the first objects alone: those whose first frame was prompted."""
-    return {
-        "maskmem_features": memory["maskmem_features"][:count],
-        "maskmem_pos_enc": [level[:count] for level in memory["maskmem_pos_enc"]],
-        "obj_ptr": memory["obj_ptr"][:count],
-    }
+def as_points(points: np.ndarray, labels: np.ndarray) -> dict[str, torch.Tensor]:
+    """As SAM takes them."""
+    return {"point_coords": torch.from_numpy(points), "point_labels": torch.from_numpy(labels)}
 
 
-def _loss(answer: Answer, truth: torch.Tensor):
-    return frame_loss(answer.logits.float(), answer.claimed, answer.score, truth)
-
-
-def _corrected(points: dict[str, torch.Tensor], answer: Answer, truth: torch.Tensor, step: int) -> dict[str, torch.Tensor]:
-    rng = np.random.default_rng((SEED, step, 1))
-    found = torch.nn.functional.interpolate(answer.low.detach(), IMAGE_SIZE, mode="bilinear")[:, 0] > 0
+def corrected(points: dict[str, torch.Tensor], low: torch.Tensor, truth: torch.Tensor, rng: np.random.Generator) -> dict[str, torch.Tensor]:
+    """The points, and one more each where the answer is most wrong."""
+    found = torch.nn.functional.interpolate(low, IMAGE_SIZE, mode="bilinear")[:, 0] > 0
     clicks = [correction(true, seen, rng) for true, seen in zip(truth.numpy(), found.numpy(), strict=True)]
-    coords, labels = (torch.from_numpy(np.stack(part)) for part in zip(*clicks, strict=True))
-    return {
-        "point_coords": torch.cat([points["point_coords"], coords], 1),
-        "point_labels": torch.cat([points["point_labels"], labels], 1),
-    }
+    more = as_points(np.stack([place for place, _ in clicks]), np.stack([label for _, label in clicks]))
+    return {name: torch.cat([points[name], more[name]], 1) for name in points}
 
 
 def untrained() -> torch.nn.Module:

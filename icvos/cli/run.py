@@ -61,6 +61,7 @@ def command(
     if dry_run:
         there = PredictionStore.resume(root, run_key(release, loaded))
         plan = _plan(release, root, [name for ids in planned(release, there, shard=shard, limit=limit) for name in ids])
+        plan["download_bytes"] = _download(compute) if loaded.card.weights != "none" else 0
         click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan))
         return
     store = open_store(release, loaded, root)
@@ -115,8 +116,17 @@ def _plan(release: Benchmark, root: Path, episode_ids: list[str]) -> dict[str, A
     }
 
 
+def _download(compute: Compute) -> int:
+    """The bytes of weights that would be fetched first."""
+    from icvos.weights import weight_files, weight_path
+
+    file = weight_files().get(compute.weights or compute.sam)
+    return 0 if file is None or weight_path(file).is_file() else file.size or 0
+
+
 def _plan_text(plan: dict[str, Any]) -> str:
+    fetched = f", after fetching {plan['download_bytes'] / 1e6:.0f} MB of weights" if plan["download_bytes"] else ""
     return (
         f"{plan['episodes']} episodes of {plan['release']} would be predicted: {plan['masks']} masks over {plan['frames']} frames "
-        f"of {plan['clips']} clips, about {plan['about_bytes'] / 1e6:.1f} MB in {plan['run']}; nothing written"
+        f"of {plan['clips']} clips, about {plan['about_bytes'] / 1e6:.1f} MB in {plan['run']}{fetched}; nothing written"
     )

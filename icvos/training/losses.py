@@ -16,33 +16,37 @@ PRESENT = 8  # pixels: fewer are no object
 class FrameLoss(NamedTuple):
     """The parts of the loss on one frame, means over its objects."""
 
-    mask: Tensor  # 5 x cross-entropy + dice, of the best candidate
+    mask: Tensor  # 5 x cross-entropy + dice
     quality: Tensor  # claimed against real IoU
     presence: Tensor
 
 
 def frame_loss(logits: Tensor, claimed: Tensor, score: Tensor, truth: Tensor) -> FrameLoss:
-    """The loss of one frame.
+    """The loss of one frame. Where an object is absent, only its score counts.
 
-    Several candidates answer an ambiguous prompt: only the best is pulled towards the truth (Kirillov et al., "Segment
-    Anything", Section 3), all are held to the quality that they claim. Where the object is absent, only its score counts.
+    With four candidates, as SAM's decoder makes them, the first answers for the object on its own; of the three others,
+    which are for ambiguous prompts, only the best is pulled towards the truth (Kirillov et al., "Segment Anything",
+    Section 3). All are held to the quality that they claim.
 
     Args:
-        logits: (B, M, H, W) of the candidates.
+        logits: (B, M, h, w) of the candidates, M 1 or 4; compared with the truth at their own size.
         claimed: (B, M) IoU that the model says each has, in [0, 1].
         score: (B, 1) logit that the object is there.
         truth: (B, H, W) bool.
     """
     present = truth.flatten(1).sum(1) >= PRESENT
-    target = truth.to(logits.dtype)[:, None].expand_as(logits)
+    target = truth.float()[:, None]
+    if logits.shape[-2:] != truth.shape[-2:]:
+        target = functional.interpolate(target, size=logits.shape[-2:], mode="area")
+    target = target.expand_as(logits)
     limited = logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
     entropy = functional.binary_cross_entropy_with_logits(limited, target, reduction="none").flatten(2).mean(2)
     each = MASK_WEIGHT * entropy + dice_loss(limited, target)  # (B, M)
-    weight = present.to(logits.dtype)
-    share = weight / weight.sum().clamp(min=1)
-    quality = (claimed.float() - mask_iou(logits > 0, truth[:, None])).abs().mean(1)
-    presence = functional.binary_cross_entropy_with_logits(score[:, 0].float(), weight)
-    return FrameLoss((each.min(1).values * share).sum(), (quality * share).sum(), presence)
+    mask = each[:, 0] if each.shape[1] == 1 else each[:, 0] + each[:, 1:].min(1).values
+    share = present.float() / present.sum().clamp(min=1)
+    quality = (claimed.float() - mask_iou(logits > 0, target[:, :1] >= 0.5)).abs().mean(1)
+    presence = functional.binary_cross_entropy_with_logits(score[:, 0].float(), present.float())
+    return FrameLoss((mask * share).sum(), (quality * share).sum(), presence)
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
