@@ -128,6 +128,8 @@ class PredictionStore:
         # Another shard may be making the run at this moment: look at the folder first, at its key afterwards.
         strangers = sorted(entry.name for entry in root.iterdir() if not entry.name.endswith(".partial")) if root.is_dir() else []
         if (root / RUN).exists():
+            if _read_key(root) != key and not any((root / PREDICTIONS).rglob("*.zip")):
+                return None  # a run that never answered anything, as after a slip in an option: it gives way
             _refuse_other_run(root, key)
             return cls(root, key)
         if strangers:

@@ -22,6 +22,7 @@ REGISTRY = Path(__file__).parent / "data" / "weights.json"
 FOLDER = "ICVOS_WEIGHTS"  # environment: the folder of weights
 OFFLINE = "ICVOS_OFFLINE"  # environment: download nothing
 
+PRECISIONS = ("fp32", "bf16")
 UNTRAINED = "untrained"  # in the place of a file: parameters as torch's generator draws them
 
 _SHA256 = r"[0-9a-f]{64}"
@@ -188,21 +189,51 @@ def resolve(
     return path
 
 
-def model_facts(name: str, weights: str | Path | None = None) -> dict[str, Any]:
-    """What a card must say of a model by this name with these weights (as `resolve` takes them); nothing is downloaded.
+def model_names(family: str) -> list[str]:
+    """The registry's names of a family, ``sam2`` or ``sam_vit``."""
+    return [name for name in weight_files() if name.startswith(family)]
+
+
+def sam2_facts(model: str, weights: str | None = None, precision: str = "fp32") -> dict[str, Any]:
+    """What a card must say of a SAM 2: weights, precision, licence and training data. Nothing is downloaded or built.
+
+    Args:
+        model: a name of the registry, or a configuration file.
+        weights: as `resolve` takes them, or "untrained".
+        precision: fp32 or bf16.
 
     Raises:
-        UserInputError: there is no such path.
-        DataError: it cannot be read.
+        UserInputError: there is no such model, file, or precision.
+        DataError: a file cannot be read.
     """
-    known = weight_files()
-    chosen = str(weights or name)
-    if chosen in known:
-        file = known[chosen]
-        return {"weights": f"{chosen} {file.public_hash}".strip(), "licence": file.licence, "training_data": file.training_data}
-    if weights is None or chosen == UNTRAINED:  # building it will say what is wrong with the name
-        return {"weights": UNTRAINED if chosen == UNTRAINED else chosen}
-    return {"weights": f"{name} {_hash(resolve(weights, name))}"}
+    facts: dict[str, Any] = {"precision": checked_precision(precision)}
+    known, names = weight_files(), model_names("sam2")
+    path = Path(model)
+    if model not in names and path.suffix not in {".yaml", ".yml"}:
+        raise UserInputError("unknown SAM 2", model, fix=did_you_mean(model, names))
+    if model not in names and not path.is_file():
+        raise UserInputError("no such configuration", path, expected="a YAML file", fix="check the path")
+    said = model if model in names else f"{path.name} {_hash(path)}"
+    chosen = weights or model
+    if chosen == UNTRAINED:
+        return {**facts, "weights": f"{said} {UNTRAINED}"}
+    if file := known.get(chosen):
+        of = "" if chosen == model else f" {chosen}"
+        return {**facts, "weights": f"{said}{of} {file.public_hash}".strip(), "licence": file.licence, "training_data": file.training_data}
+    if weights is None:
+        raise UserInputError("no weights", model, expected="a file for a configuration of your own", fix="pass --weights FILE")
+    return {**facts, "weights": f"{said} {_hash(resolve(weights, model))}"}
+
+
+def checked_precision(precision: str) -> str:
+    """The precision, if it is one.
+
+    Raises:
+        UserInputError: it is neither fp32 nor bf16.
+    """
+    if precision not in PRECISIONS:
+        raise UserInputError("unknown precision", precision, fix=did_you_mean(precision, PRECISIONS))
+    return precision
 
 
 def _refuse_unless_online(file: WeightFile, path: Path, offline: bool) -> None:

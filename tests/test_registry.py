@@ -11,7 +11,7 @@ from icvos.registry import method_names
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("emty", "did you mean empty?"),
+        ("emty", "did you mean empty or identity?"),
         ("orcale", "did you mean oracle-first-frame?"),
         ("suport", "did you mean support-shape?"),
         ("xyz", "known: centre-box, empty, full-frame, identity, naive-sam2, oracle-first-frame, support-shape"),

@@ -80,7 +80,7 @@ def test_every_episode_is_answered_on_every_frame(name: str, benchmark_of_toys: 
     answers = {episode.id: masks_of(store, episode) for episode in benchmark_of_toys.episodes}
     assert all(masks.shape == (6, *SIZE) for masks in answers.values())
     assert any(masks[1:].any() and not masks[1:].all() for masks in answers.values())
-    assert store.about["card"]["weights"] == "untrained" and store.about["card"]["precision"] == "fp32"
+    assert "untrained" in store.about["card"]["weights"] and store.about["card"]["precision"] == "fp32"
 
 
 def test_the_oracle_begins_with_the_truth(benchmark_of_toys: Benchmark, tmp_path: Path) -> None:
@@ -224,6 +224,13 @@ def save_weights(path: Path) -> Path:
     return path
 
 
+def test_a_run_that_answered_nothing_gives_way(benchmark_of_toys: Benchmark, tmp_path: Path) -> None:
+    for precision in ("bf16", "fp32"):
+        method = load_method("oracle-first-frame", replace(UNTRAINED, precision=precision))
+        store = open_store(benchmark_of_toys, method, tmp_path / "run")
+        assert store.about["card"]["precision"] == precision
+
+
 def test_a_run_is_not_continued_with_other_weights_or_another_precision(benchmark_of_toys: Benchmark, tmp_path: Path) -> None:
     first, second = save_weights(tmp_path / "first.pt"), save_weights(tmp_path / "second.pt")
     compute = replace(UNTRAINED, weights=str(first))
@@ -232,7 +239,8 @@ def test_a_run_is_not_continued_with_other_weights_or_another_precision(benchmar
         method: LoadedMethod = load_method("oracle-first-frame", other)
         return open_store(benchmark_of_toys, method, tmp_path / "run")
 
-    opened(compute)
+    with opened(compute).writer("davis/tom/cat#s0") as write:
+        write("00000", np.zeros((24, 40), bool))
     assert opened(replace(compute, objects_at_once=2, device="auto")).root == tmp_path / "run"  # the same masks, found otherwise
     for other, field in (
         (replace(compute, weights=str(second)), "weights"),
@@ -244,10 +252,9 @@ def test_a_run_is_not_continued_with_other_weights_or_another_precision(benchmar
             opened(other)
 
 
-def test_an_untrained_model_of_another_size_is_another_run(benchmark_of_toys: Benchmark, tmp_path: Path) -> None:
-    open_store(benchmark_of_toys, load_method("naive-sam2", UNTRAINED), tmp_path / "run")
-    with pytest.raises(UserInputError, match="the folder belongs to another run"):
-        open_store(benchmark_of_toys, load_method("naive-sam2", replace(UNTRAINED, sam="sam2.1_hiera_t")), tmp_path / "run")
+def test_an_untrained_model_of_another_size_is_another_run() -> None:
+    cards = {load_method("naive-sam2", replace(UNTRAINED, sam=sam)).card.weights for sam in ("sam2_nano", "sam2.1_hiera_t")}
+    assert cards == {"sam2_nano untrained", "sam2.1_hiera_t untrained"}
 
 
 @pytest.mark.parametrize(
@@ -266,15 +273,23 @@ def test_a_wrong_choice_is_told_before_anything_is_written(
     assert not list(tmp_path.rglob("*.zip"))
 
 
-@pytest.mark.parametrize("slip", [("--sam", "sam2_nani"), ("--precision", "fp16"), ("--device", "gpu")])
+SLIPS = [
+    "--sam sam2_nani",
+    "--weights untrained --sam sam2_nani",
+    "--weights untrained --precision fp16",
+    "--weights untrained --device gpu",
+]
+
+
+@pytest.mark.parametrize("slip", SLIPS)
 def test_a_slip_does_not_stand_in_the_way_of_the_right_command(
-    slip: tuple[str, str], icvos: Callable[..., Said], toy_release: Path, tmp_path: Path
+    slip: str, icvos: Callable[..., Said], toy_release: Path, tmp_path: Path
 ) -> None:
     command = ("run", "--method", "oracle-first-frame", "--benchmark", toy_release, "--out", tmp_path, "--limit", 1, "--device", "cpu")
-    said = icvos(*command, *slip)
+    said = icvos(*command, *slip.split())
     assert said.code == 2 and "did you mean" in said.err
     said = icvos(*command, "--weights", "untrained")
-    assert (said.code, said.err) == (0, "")
+    assert said.code == 0, said.err
 
 
 def test_weights_that_are_not_there_are_told_when_the_method_is_loaded() -> None:

@@ -114,6 +114,7 @@ def test_a_store_knows_its_key_again(tmp_path: Path) -> None:
     opened = PredictionStore.open(tmp_path / "run")
     assert opened.key == KEY and opened.about["key"] == asdict(KEY)
     assert new_store(tmp_path / "run").key == KEY
+    write(new_store(tmp_path / "run"), EPISODE, some_masks())
     with pytest.raises(UserInputError, match="`code` differs"):
         PredictionStore.create(tmp_path / "run", RunKey("toy@1", "0" * 64, "mine", "1", "sha256 1"), {}, tmp_path)
     with pytest.raises(UserInputError, match="no such folder"):

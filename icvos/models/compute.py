@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 
 from icvos.errors import UserInputError, did_you_mean
-
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+from icvos.weights import checked_precision
 
 
 def device_named(name: str = "auto") -> torch.device:
@@ -17,8 +16,8 @@ def device_named(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, number = name.partition(":")
-    if kind not in {"cpu", "cuda", "mps"} or (number and not number.isdecimal()):
+    kind, colon, number = name.partition(":")
+    if kind not in {"cpu", "cuda", "mps"} or (colon and not number.isdecimal()):
         raise UserInputError("unknown device", name, fix=did_you_mean(name, ["auto", "cpu", "cuda", "mps"]))
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         found = f"{torch.cuda.device_count()} CUDA devices" if torch.cuda.is_available() else "no CUDA device"
@@ -34,6 +33,4 @@ def dtype_named(precision: str) -> torch.dtype:
     Raises:
         UserInputError: no such precision.
     """
-    if precision not in PRECISIONS:
-        raise UserInputError("unknown precision", precision, fix=did_you_mean(precision, PRECISIONS))
-    return PRECISIONS[precision]
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[checked_precision(precision)]

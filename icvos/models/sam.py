@@ -11,6 +11,7 @@ from segment_anything.modeling import Sam
 from icvos.errors import UserInputError, did_you_mean
 from icvos.models.checkpoints import load_weights, read_state
 from icvos.models.compute import device_named
+from icvos.models.sam2 import placed
 from icvos.weights import UNTRAINED, resolve
 
 SAM_NAMES = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
@@ -33,9 +34,9 @@ def build_sam(
     if name not in SAM_NAMES:
         raise UserInputError("unknown SAM", name, fix=did_you_mean(name, SAM_NAMES))
     target = device if isinstance(device, torch.device) else device_named(device)
+    file = None if weights == UNTRAINED else resolve(weights, name, offline=offline)
     model = sam_model_registry[name.removeprefix("sam_")](checkpoint=None)
-    if weights != UNTRAINED:
-        file = resolve(weights, name, offline=offline)
+    if file is not None:
         load_weights(model, read_state(file), file)
     model.compute_dtype = dtype
-    return model.requires_grad_(False).eval().to(target)
+    return placed(model, target)

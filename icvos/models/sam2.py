@@ -8,15 +8,16 @@ from typing import Any
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
+from torch import nn
 
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.models.checkpoints import load_weights, read_state
 from icvos.models.compute import device_named
 from icvos.models.nano import sam2_nano
-from icvos.weights import UNTRAINED, resolve
+from icvos.weights import UNTRAINED, model_names, resolve
 
 NANO = "sam2_nano"
-SAM2_NAMES = (NANO, *(f"{family}_hiera_{size}" for family in ("sam2", "sam2.1") for size in ("t", "s", "b+", "l")))
+SAM2_NAMES = tuple(model_names("sam2"))
 # What the official video predictor turns on unless told otherwise: a wavering single mask gives way to the best of three,
 # and the memory of the prompted frame holds the mask that a person saw.
 POST_PROCESSING: dict[str, Any] = {
@@ -57,16 +58,29 @@ def build_sam2(
         DataError: the configuration or the weights cannot be read.
     """
     target = device if isinstance(device, torch.device) else device_named(device)
-    settings = {**POST_PROCESSING, **options}
-    model = sam2_nano(cls, **settings) if name_or_config == NANO else _from_config(_config_file(name_or_config), cls, settings)
-    if weights != UNTRAINED:
-        file = weights_file(name_or_config, weights, offline=offline)
+    name, settings = str(name_or_config), {**POST_PROCESSING, **options}
+    config = None if name == NANO else _config_file(name)
+    file = None if weights == UNTRAINED else weights_file(name, weights, offline=offline)
+    model = sam2_nano(cls, **settings) if config is None else _from_config(config, cls, settings)
+    if file is not None:
         load_weights(model, read_state(file), file)
     model.compute_dtype = dtype
-    return model.requires_grad_(False).eval().to(target)
+    return placed(model, target)
 
 
-def weights_file(name_or_config: str | Path, weights: str | Path | None = None, *, offline: bool = False) -> Path:
+def placed(model: nn.Module, device: torch.device) -> Any:
+    """The model on its device, in evaluation mode and without gradients.
+
+    Raises:
+        UserInputError: it does not fit there.
+    """
+    try:
+        return model.requires_grad_(False).eval().to(device)
+    except torch.OutOfMemoryError as error:
+        raise UserInputError("out of GPU memory", device, "no room for the model", fix="choose a smaller one, or --device cpu") from error
+
+
+def weights_file(name_or_config: str, weights: str | Path | None = None, *, offline: bool = False) -> Path:
     """The file that `build_sam2` reads its weights from; it is there afterwards.
 
     Raises:
@@ -74,33 +88,30 @@ def weights_file(name_or_config: str | Path, weights: str | Path | None = None, 
     """
     if weights is None and name_or_config not in SAM2_NAMES:
         raise UserInputError("no weights", name_or_config, expected="a file for a configuration of your own", fix="pass --weights FILE")
-    return resolve(weights, str(name_or_config), offline=offline)
+    return resolve(weights, name_or_config, offline=offline)
 
 
-def _config_file(name_or_config: str | Path) -> Path:
-    if str(name_or_config) in SAM2_NAMES:
-        family = str(name_or_config).partition("_")[0]
+def _config_file(name_or_config: str) -> Path:
+    if name_or_config in SAM2_NAMES:
+        family = name_or_config.partition("_")[0]
         return Path(str(importlib.resources.files("sam2"))) / "configs" / family / f"{name_or_config}.yaml"
     path = Path(name_or_config)
     if path.suffix not in {".yaml", ".yml"}:
-        raise UserInputError("unknown SAM 2", name_or_config, fix=did_you_mean(str(name_or_config), SAM2_NAMES))
+        raise UserInputError("unknown SAM 2", name_or_config, fix=did_you_mean(name_or_config, SAM2_NAMES))
     if not path.is_file():
         raise UserInputError("no such configuration", path, expected=f"a YAML file or one of {', '.join(SAM2_NAMES)}", fix="check the path")
     return path
 
 
 def _from_config(path: Path, cls: type[SAM2Base], options: dict[str, Any]) -> SAM2Base:
-    from hydra.errors import HydraException
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
 
     try:
         config = OmegaConf.load(path)
         chosen = {**config.model, "_target_": f"{cls.__module__}.{cls.__qualname__}", **options}
         model = instantiate(OmegaConf.create(chosen), _recursive_=True)
-    except (HydraException, OmegaConfBaseException, YAMLError, AttributeError, TypeError) as error:
+    except Exception as error:  # whatever hydra, YAML and the constructors think of somebody's file
         reason = str(error).partition("\n")[0][:200]
         expected = "a `model` section as the sam2 package has it"
         raise DataError("cannot read the configuration", path, reason, expected, "mend the file") from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from icvos.errors import Finding, UserInputError
 from icvos.types import Compute, Image, Mask, Prompt
-from icvos.weights import model_facts
+from icvos.weights import sam2_facts
 
 if TYPE_CHECKING:
     from icvos.propagate.sam2 import Sam2Propagator
@@ -24,9 +24,9 @@ class ChosenSam2:
         """What a method's card must say of it: weights, precision, licence and training data.
 
         Raises:
-            UserInputError: no such model, or its file of weights is not there.
+            UserInputError: no such model, file of weights, or precision.
         """
-        return {**model_facts(self.compute.sam, self.compute.weights), "precision": self.compute.precision}
+        return sam2_facts(self.compute.sam, self.compute.weights, self.compute.precision)
 
     @cached_property
     def propagator(self) -> Sam2Propagator:

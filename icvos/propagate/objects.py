@@ -122,12 +122,13 @@ class Group:
         return out
 
     def _forget(self, time: int) -> None:
-        """Drop what no later frame looks at: memories past their window, then whole outputs past that of the pointers."""
+        """Drop what the next frame does not look at: memories past their window, then whole outputs past that of the pointers."""
         past, model = self.state["non_cond_frame_outputs"], self.model
-        memories = model.num_maskmem * model.memory_temporal_stride_for_eval
-        for then in [then for then in past if time - then >= memories]:
+        memories = (model.num_maskmem - 2) * model.memory_temporal_stride_for_eval  # how far back of this frame, at most
+        pointers = max(memories, model.max_obj_ptrs_in_encoder - 2)
+        for then in [then for then in past if time - then > memories]:
             past[then] = {"obj_ptr": past[then]["obj_ptr"]}
-        for then in [then for then in past if time - then >= max(memories, model.max_obj_ptrs_in_encoder)]:
+        for then in [then for then in past if time - then > pointers]:
             del past[then]
 
 
@@ -150,12 +151,12 @@ def _instead_of_prompts(model: SAM2Base, tokens: Tensor | None) -> Iterator[None
     if tokens is None:
         yield
         return
-    encoder = model.sam_prompt_encoder
-    model.sam_prompt_encoder = _HandedIn(encoder, tokens)
+    encoder, several = model.sam_prompt_encoder, model.multimask_output_in_sam
+    model.sam_prompt_encoder, model.multimask_output_in_sam = _HandedIn(encoder, tokens), False  # to SAM 2 they are no points, hence vague
     try:
         yield
     finally:
-        model.sam_prompt_encoder = encoder
+        model.sam_prompt_encoder, model.multimask_output_in_sam = encoder, several
 
 
 class _HandedIn(nn.Module):

@@ -44,6 +44,9 @@ def as_given(prompt: Prompt, size: Size, side: int, width: int, device: torch.de
     Raises:
         PluginError: the prompt lies off the image, has another size or type, or is not finite.
     """
+    if not isinstance(prompt, MaskPrompt | PointPrompt | BoxPrompt | TokenPrompt):
+        found, expected = type(prompt).__name__, "MaskPrompt, PointPrompt, BoxPrompt or TokenPrompt"
+        raise PluginError("not a prompt", "frame 0", found, expected, "mend the method")
     if isinstance(prompt, MaskPrompt):
         return Given(mask=_resized(_checked_mask(prompt, size), side).to(device))
     if isinstance(prompt, TokenPrompt):
@@ -69,7 +72,7 @@ def fingerprint(prompt: Prompt) -> tuple[Any, ...]:
     if isinstance(prompt, PointPrompt):
         return (PointPrompt, np.asarray(prompt.points, np.float32).tobytes(), np.asarray(prompt.labels, np.int32).tobytes())
     values = np.asarray(prompt.mask if isinstance(prompt, MaskPrompt) else prompt.tokens)
-    return (type(prompt), values.shape, values.tobytes())
+    return (type(prompt), values.shape, values.dtype, values.tobytes())
 
 
 def _marked(prompt: Prompt) -> bool:
@@ -86,14 +89,14 @@ def _resized(mask: Tensor, side: int) -> Tensor:
 
 
 def _checked_mask(prompt: MaskPrompt, size: Size) -> Tensor:
-    if prompt.mask.dtype != np.bool_ or prompt.mask.shape != size:
-        found = f"{size_text(prompt.mask.shape)} {prompt.mask.dtype}"
+    if not isinstance(prompt.mask, np.ndarray) or prompt.mask.dtype != np.bool_ or prompt.mask.shape != size:
+        found = f"{size_text(np.shape(prompt.mask))} {getattr(prompt.mask, 'dtype', type(prompt.mask).__name__)}"
         raise PluginError("the mask prompt does not fit its frame", "frame 0", found, f"{size_text(size)} bool", "mend the method")
-    return torch.from_numpy(np.ascontiguousarray(prompt.mask))
+    return torch.from_numpy(prompt.mask.copy())
 
 
 def _checked_tokens(prompt: TokenPrompt, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    tokens = np.asarray(prompt.tokens, np.float32)
+    tokens = np.array(prompt.tokens, np.float32)  # a copy, here and below: torch wants to own what it reads
     if tokens.ndim != 2 or tokens.shape[1] != width or not len(tokens):
         raise PluginError("tokens that the decoder cannot take", "frame 0", size_text(tokens.shape), f"N x {width}", "mend the method")
     if not np.isfinite(tokens).all():
@@ -102,19 +105,19 @@ def _checked_tokens(prompt: TokenPrompt, width: int) -> np.ndarray[Any, np.dtype
 
 
 def _checked_points(prompt: PointPrompt, size: Size) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int32]]]:
-    points, labels = np.asarray(prompt.points, np.float32), np.asarray(prompt.labels, np.int32)
+    points, labels = np.array(prompt.points, np.float32), np.asarray(prompt.labels)
     if points.ndim != 2 or points.shape[1:] != (2,) or labels.shape != points.shape[:1] or not len(points):
         found = f"{size_text(points.shape)} points, {size_text(labels.shape)} labels"
         raise PluginError("points that cannot be read", "frame 0", found, "N x 2 points and N labels", "mend the method")
     if not np.isin(labels, (0, 1)).all():
-        strange = int(labels[~np.isin(labels, (0, 1))][0])
+        strange = labels[~np.isin(labels, (0, 1))][0]
         raise PluginError("a point's label is wrong", "frame 0", strange, "1 (object) or 0 (background)", "mend the method")
     _check_inside(points, size, "a point")
-    return points, labels
+    return points, labels.astype(np.int32)
 
 
 def _checked_box(prompt: BoxPrompt, size: Size) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int32]]]:
-    box = np.asarray(prompt.box, np.float32)
+    box = np.array(prompt.box, np.float32)
     if box.shape != (4,):
         raise PluginError("a box that cannot be read", "frame 0", size_text(box.shape), "(left, top, right, bottom)", "mend the method")
     corners = box.reshape(2, 2)

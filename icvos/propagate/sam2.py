@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from time import perf_counter
@@ -24,7 +24,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from torch import Tensor
 from torch.nn import functional
 
-from icvos.errors import DataError, Finding, UserInputError
+from icvos.errors import DataError, Finding, PluginError, UserInputError
 from icvos.masks import size_text
 from icvos.parallel import ahead
 from icvos.propagate.base import no_frames
@@ -87,6 +87,10 @@ class Sam2Propagator:
 
         An object's examples, one or more, stand before the clip as if they were its prompted first frames.
         """
+        if not all(examples):
+            raise PluginError(
+                "an object without an example", "propagate_from", expected="at least one image and mask", fix="mend the method"
+            )
         asked = [[(image, MaskPrompt(mask)) for image, mask in shots] for shots in examples]
         for logits in self._logits(frames, asked):
             yield tuple((logits > 0).cpu().numpy())
@@ -113,7 +117,8 @@ class Sam2Propagator:
             if not head:
                 raise no_frames()
             # SAM 2 scales the positions of its pointers by the length of the clip, if that is below their window.
-            tracks = self._tracks(asked, head[0].size, len(head) if len(head) < window else ENDLESS)
+            with self._memory_guard():
+                tracks = self._tracks(asked, head[0].size, len(head) if len(head) < window else ENDLESS)
             for number, frame in enumerate(chain(_drained(head), prepared)):
                 yield self._step(tracks, frame, number)
 
@@ -150,17 +155,20 @@ class Sam2Propagator:
     def _step(self, tracks: _Tracks, frame: _Prepared, number: int) -> Tensor:
         """Logits (N, H, W) of all prompts on one frame."""
         side = self.model.image_size // 4
-        try:
-            with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-                features = Features(self.model, normalised(frame.pixels, self.device)) if tracks.groups else None
-                low = [group.step(features, number) for group in tracks.groups if features]
+        with self._memory_guard(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            features = Features(self.model, normalised(frame.pixels, self.device)) if tracks.groups else None
+            low = [group.step(features, number) for group in tracks.groups if features]
             nobody = torch.full((1, 1, side, side), NO_OBJ_SCORE, device=self.device)
             chosen = torch.cat([*low, nobody]).float()[tracks.order]
             return functional.interpolate(chosen, size=frame.size, mode="bilinear", align_corners=False)[:, 0]
+
+    @contextmanager
+    def _memory_guard(self) -> Iterator[None]:
+        try:
+            yield
         except torch.OutOfMemoryError as error:
-            at_once = max((group.count for group in tracks.groups), default=0)
             fix = "lower --objects-at-once, choose --precision bf16, or a smaller --sam"
-            raise UserInputError("out of GPU memory", self.device, f"{at_once} objects at once", fix=fix) from error
+            raise UserInputError("out of GPU memory", self.device, f"up to {self.objects_at_once} objects at once", fix=fix) from error
 
 
 _Asked: TypeAlias = Sequence[tuple[Image | None, Prompt]]  # what is said of one object, and of which image (None: frame 0)
@@ -180,6 +188,9 @@ class _Prepare:
 
     def __call__(self, numbered: tuple[int, Image]) -> _Prepared:
         number, frame = numbered
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            found = f"{size_text(np.shape(frame))} {getattr(frame, 'dtype', type(frame).__name__)}"
+            raise DataError("not a frame", f"frame {number}", found, "height x width x 3 uint8, RGB", "convert it")
         size = (frame.shape[0], frame.shape[1])
         self.seen = self.seen or (number, size)
         if size != self.seen[1]:

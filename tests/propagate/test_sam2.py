@@ -560,7 +560,7 @@ def test_memory_that_does_not_suffice_is_told_with_what_to_do(nano: SAM2Base, fr
     with pytest.raises(UserInputError) as caught:
         next(stream)
     assert caught.value.what == "out of GPU memory"
-    assert caught.value.found == "5 objects at once"
+    assert caught.value.found == "up to 16 objects at once"
     assert "lower --objects-at-once" in caught.value.fix
 
 
