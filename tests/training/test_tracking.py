@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs pip install 'icvos[models]'")
-pytest.importorskip("sam2", reason="needs pip install 'icvos[models]'")
-from icvos.models.nano import DEVIATION, IMAGE_SIZE, MEAN, sam2_nano  # noqa: E402
-from icvos.propagate.sam2 import Sam2Propagator  # noqa: E402
-from icvos.training.losses import frame_loss  # noqa: E402
-from icvos.training.tracking import LONG, Clips, followed, prompted, still, together  # noqa: E402
-from icvos.types import BoxPrompt, MaskPrompt  # noqa: E402
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("sam2", reason="sam2 is not installed")
+
+import torch
+
+from icvos.models.nano import DEVIATION, IMAGE_SIZE, MEAN, sam2_nano
+from icvos.propagate.sam2 import Sam2Propagator
+from icvos.training.losses import frame_loss
+from icvos.training.tracking import LONG, Clips, followed, prompted, still, together
+from icvos.types import BoxPrompt, MaskPrompt
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -13,8 +14,10 @@ from icvos.models.backbones.resnet import ResNet
 from icvos.models.backbones.swin import Swin
 from icvos.models.backbones.timm_models import LITE0, DinoV2, EfficientNetLite, imagenet_lite0_state
 from icvos.models.backbones.vgg import Vgg
+from icvos.models.checkpoints import read_state
+from icvos.weights import resolve
 
-__all__ = ["BACKBONES", "Backbone", "BackboneSpec", "Dilation", "build_backbone", "imagenet_lite0_state"]
+__all__ = ["BACKBONES", "Backbone", "BackboneSpec", "Dilation", "build_backbone", "imagenet_lite0_state", "load_backbone"]
 
 FAMILIES: dict[Family, type[Backbone]] = {
     "resnet": ResNet,
@@ -132,3 +135,16 @@ def build_backbone(name: str, *, dilation: Dilation | None = None, state: Mappin
     if state is not None:
         backbone.load_strictly(state)
     return backbone.freeze()
+
+
+def load_backbone(name: str, weights: str | Path | None = None, *, dilation: Dilation | None = None, offline: bool = False) -> Backbone:
+    """`build_backbone` with trained weights: a file of one's own, or the registry's (those of ``efficientnet_lite0`` are embedded).
+
+    Raises:
+        UserInputError: an unknown name, or weights that are not there or do not fit.
+        DataError: the weights cannot be read.
+    """
+    if name not in BACKBONES:
+        raise UserInputError("no such backbone", name, fix=did_you_mean(name, BACKBONES))
+    state = read_state(resolve(weights, BACKBONES[name].weights, offline=offline))
+    return build_backbone(name, dilation=dilation, state=state)
