@@ -13,6 +13,8 @@ from toys import make_coco, make_davis, two_clips
 from icvos.cli import main
 
 SHARED = Path(__file__).parents[2] / "shared"
+if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: workers that each take all cores wait for one another
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
