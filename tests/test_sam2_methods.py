@@ -23,7 +23,7 @@ import torch
 from icvos.benchmark import Benchmark
 from icvos.cli import main
 from icvos.errors import PluginError, UserInputError
-from icvos.png import decode_png
+from icvos.png import decode_png, encode_png
 from icvos.propagate.identity import Identity
 from icvos.registry import LoadedMethod, load_method
 from icvos.runner import RunReport, open_store, run
@@ -240,7 +240,7 @@ def test_a_run_is_not_continued_with_other_weights_or_another_precision(benchmar
         return open_store(benchmark_of_toys, method, tmp_path / "run")
 
     with opened(compute).writer("davis/tom/cat#s0") as write:
-        write("00000", np.zeros((24, 40), bool))
+        write("00000", encode_png(np.zeros((24, 40), bool)))
     assert opened(replace(compute, objects_at_once=2, device="auto")).root == tmp_path / "run"  # the same masks, found otherwise
     for other, field in (
         (replace(compute, weights=str(second)), "weights"),

@@ -34,7 +34,7 @@ def new_store(root: Path) -> PredictionStore:
 def write(store: PredictionStore, episode_id: str, masks: Sequence[Mask]) -> bytes:
     with store.writer(episode_id) as add:
         for number, mask in enumerate(masks):
-            add(f"{number:05d}", mask)
+            add(f"{number:05d}", encode_png(mask))
     return store.path(episode_id).read_bytes()
 
 
@@ -88,8 +88,8 @@ def test_a_folder_of_masks_reads_as_the_zip_does(tmp_path: Path) -> None:
 def test_nothing_appears_when_the_writer_fails(tmp_path: Path) -> None:
     store = new_store(tmp_path / "run")
     with pytest.raises(ValueError, match="shape"), store.writer(EPISODE) as add:
-        add("00000", some_masks()[0])
-        add("00001", np.zeros((0, 4), bool))
+        add("00000", encode_png(some_masks()[0]))
+        add("00001", encode_png(np.zeros((0, 4), bool)))
     assert store.missing([EPISODE]) == [EPISODE]
     assert [path.name for path in (tmp_path / "run").rglob("*") if path.is_file()] == ["run.json"]
 

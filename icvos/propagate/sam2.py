@@ -74,13 +74,12 @@ class Sam2Propagator:
             PluginError: a prompt does not fit its frame.
             UserInputError: the GPU's memory does not suffice.
         """
-        for logits in self._logits(frames, [((None, prompt),) for prompt in prompts]):
-            yield tuple((logits > 0).cpu().numpy())
+        yield from self._masks(frames, [((None, prompt),) for prompt in prompts])
 
     def logits(self, frames: Iterable[Image], prompts: Sequence[Prompt]) -> Iterator[NDArray[np.float32]]:
         """As `propagate`, before the threshold at 0: (N, H, W) float32 for N prompts."""
-        for logits in self._logits(frames, [((None, prompt),) for prompt in prompts]):
-            yield logits.cpu().numpy()
+        for logits, order in self._logits(frames, [((None, prompt),) for prompt in prompts]):
+            yield logits.cpu().numpy()[order]
 
     def propagate_from(self, frames: Iterable[Image], examples: Sequence[Sequence[tuple[Image, Mask]]]) -> Iterator[tuple[Mask, ...]]:
         """As `propagate`, for objects that are shown on other images, of whatever size.
@@ -91,9 +90,7 @@ class Sam2Propagator:
             raise PluginError(
                 "an object without an example", "propagate_from", expected="at least one image and mask", fix="mend the method"
             )
-        asked = [[(image, MaskPrompt(mask)) for image, mask in shots] for shots in examples]
-        for logits in self._logits(frames, asked):
-            yield tuple((logits > 0).cpu().numpy())
+        yield from self._masks(frames, [[(image, MaskPrompt(mask)) for image, mask in shots] for shots in examples])
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """What was noticed since the last call: the index of the prompt and the finding."""
@@ -109,8 +106,13 @@ class Sam2Propagator:
             pass
         return perf_counter() - started
 
-    def _logits(self, frames: Iterable[Image], asked: Sequence[_Asked]) -> Iterator[Tensor]:
-        """(N, H, W) logits a frame, where the model computes."""
+    def _masks(self, frames: Iterable[Image], asked: Sequence[_Asked]) -> Iterator[tuple[Mask, ...]]:
+        for logits, order in self._logits(frames, asked):
+            masks = list((logits > 0).cpu().numpy())
+            yield tuple(masks[place] for place in order)  # what was asked twice is one array twice
+
+    def _logits(self, frames: Iterable[Image], asked: Sequence[_Asked]) -> Iterator[tuple[Tensor, list[int]]]:
+        """(U, H, W) logits a frame, where the model computes, of what was asked, each once; and the place of each that asks."""
         window = self.model.max_obj_ptrs_in_encoder
         with closing(ahead(_Prepare(self.model.image_size), enumerate(frames), PREPARED, threads=1)) as prepared:
             head = deque(islice(prepared, window))
@@ -120,7 +122,7 @@ class Sam2Propagator:
             with self._memory_guard():
                 tracks = self._tracks(asked, head[0].size, len(head) if len(head) < window else ENDLESS)
             for number, frame in enumerate(chain(_drained(head), prepared)):
-                yield self._step(tracks, frame, number)
+                yield self._step(tracks, frame, number), tracks.order
 
     def _tracks(self, asked: Sequence[_Asked], size: Size, length: int) -> _Tracks:
         """The groups that share a pass; what is asked twice is followed once."""
@@ -143,7 +145,7 @@ class Sam2Propagator:
             for _, alike in groupby(spoken, key=lambda key: len(objects[key]))
             for part in _parts(list(alike), self.objects_at_once)
         ]
-        return _Tracks(groups, torch.tensor(order, dtype=torch.long, device=self.device))
+        return _Tracks(groups, order, nobody=len(spoken) in order)
 
     def _shown(self, image: Image | None, prompt: Prompt, size: Size) -> Shown:
         side = self.model.image_size
@@ -153,14 +155,15 @@ class Sam2Propagator:
 
     @torch.inference_mode()
     def _step(self, tracks: _Tracks, frame: _Prepared, number: int) -> Tensor:
-        """Logits (N, H, W) of all prompts on one frame."""
+        """Logits (U, H, W) on one frame of all objects; if anybody asks for nothing, they come last."""
         side = self.model.image_size // 4
         with self._memory_guard(), torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             features = Features(self.model, normalised(frame.pixels, self.device)) if tracks.groups else None
             low = [group.step(features, number) for group in tracks.groups if features]
-            nobody = torch.full((1, 1, side, side), NO_OBJ_SCORE, device=self.device)
-            chosen = torch.cat([*low, nobody]).float()[tracks.order]
-            return functional.interpolate(chosen, size=frame.size, mode="bilinear", align_corners=False)[:, 0]
+            low += [torch.full((1, 1, side, side), NO_OBJ_SCORE, device=self.device)] if tracks.nobody else []
+            if not low:
+                return torch.empty((0, *frame.size), device=self.device)
+            return functional.interpolate(torch.cat(low).float(), size=frame.size, mode="bilinear", align_corners=False)[:, 0]
 
     @contextmanager
     def _memory_guard(self) -> Iterator[None]:
@@ -202,7 +205,8 @@ class _Prepare:
 @dataclass(frozen=True, slots=True)
 class _Tracks:
     groups: Sequence[Group]
-    order: Tensor  # (N,) which object answers which prompt; one past the last is nobody
+    order: list[int]  # which object answers which prompt; one past the last is nobody
+    nobody: bool  # whether any prompt is answered by nobody
 
 
 def _squared(image: Image, side: int) -> NDArray[np.uint8]:
