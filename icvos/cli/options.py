@@ -39,9 +39,8 @@ def compute(command: Command) -> Command:
     def gathered(**given: Any) -> Any:
         from icvos.types import Compute
 
-        return command(
-            **{key: value for key, value in given.items() if key not in names}, compute=Compute(**{key: given[key] for key in names})
-        )
+        chosen = Compute(**{name: given.pop(name) for name in names})
+        return command(**given, compute=chosen)
 
     names = ("sam", "weights", "device", "precision", "objects_at_once", "compiled", "offline")
     for option in (

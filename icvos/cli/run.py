@@ -11,6 +11,7 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.runner import RunReport
     from icvos.types import Compute
 
 
@@ -58,19 +59,22 @@ def command(
     loaded = load_method(method, compute)
     release = options.open_benchmark(benchmark, data, davis, coco, named)
     root = (out or options.settings().runs) / _folder_name(loaded.card.name)
-    if dry_run:
-        there = PredictionStore.resume(root, run_key(release, loaded))
-        plan = _plan(release, root, [name for ids in planned(release, there, shard=shard, limit=limit) for name in ids])
+    store = PredictionStore.resume(root, run_key(release, loaded)) if dry_run else open_store(release, loaded, root)
+    plan = _plan(release, root, [name for ids in planned(release, store, shard=shard, limit=limit) for name in ids])
+    if dry_run or store is None:
         plan["download_bytes"] = _download(compute) if loaded.card.weights != "none" else 0
         click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan))
         return
-    store = open_store(release, loaded, root)
-    groups = planned(release, store, shard=shard, limit=limit)
-    plan = _plan(release, root, [name for ids in groups for name in ids])
     with bar(loaded.card.name, plan["masks"], "frames") as advance:
         report = run(loaded, release, store, shard=shard, limit=limit, workers=workers, on_event=lambda event: advance(event.masks))
-    done = {
-        "run": str(root),
+    click.echo(json.dumps(_done(report), indent=1) if as_json else _done_text(report))
+    for finding in [] if as_json else report.findings:
+        click.echo(f"icvos: {finding}", err=True)
+
+
+def _done(report: RunReport) -> dict[str, Any]:
+    return {
+        "run": str(report.store),
         "episodes": report.episodes_done,
         "kept": report.episodes_kept,
         "masks": report.masks,
@@ -78,16 +82,13 @@ def command(
         "warm_up_seconds": round(report.warm_up_seconds, 3),
         "findings": [finding.as_dict() for finding in report.findings],
     }
-    for finding in [] if as_json else report.findings:
-        click.echo(f"icvos: {finding}", err=True)
+
+
+def _done_text(report: RunReport) -> str:
     rate = f", {report.masks / report.seconds:.0f} frames/s" if report.masks else ""
     if report.warm_up_seconds >= 1:
         rate += f" after {report.warm_up_seconds:.0f} s of warm-up"
-    click.echo(
-        json.dumps(done, indent=1)
-        if as_json
-        else f"{root}: {report.episodes_done} episodes predicted, {report.episodes_kept} there before{rate}"
-    )
+    return f"{report.store}: {report.episodes_done} episodes predicted, {report.episodes_kept} there before{rate}"
 
 
 def _folder_name(name: str) -> str:

@@ -52,18 +52,9 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: object) 
         DataError: a weight is not a finite number.
     """
     wanted = module.state_dict()
-    parts = [
-        _listed("missing", [name for name in wanted if name not in state]),
-        _listed("unknown", [name for name in state if name not in wanted]),
-        _listed(
-            "of another shape",
-            [
-                f"{name} {_shape(state[name])} for {_shape(value)}"
-                for name, value in wanted.items()
-                if name in state and state[name].shape != value.shape
-            ],
-        ),
-    ]
+    missing, unknown, misshaped = misfits(wanted, state)
+    shapes = [f"{name} {_shape(state[name])} for {_shape(wanted[name])}" for name in misshaped]
+    parts = [_listed("missing", missing), _listed("unknown", unknown), _listed("of another shape", shapes)]
     differing = ", ".join(part for part in parts if part)
     if differing:
         expected = f"the {len(wanted)} tensors of this model"
@@ -73,6 +64,13 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: object) 
         found = _listed("with NaN or infinity", broken)
         raise DataError("weights that are not numbers", where, found, "finite numbers", "fetch the file again")
     module.load_state_dict(dict(state))
+
+
+def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
+    """Names that are wanted and not given, given and not wanted, and given in another shape."""
+    missing = [name for name in wanted if name not in given]
+    unknown = [name for name in given if name not in wanted]
+    return missing, unknown, [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
 
 
 def _shape(value: Tensor) -> str:

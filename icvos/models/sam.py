@@ -12,9 +12,9 @@ from icvos.errors import UserInputError, did_you_mean
 from icvos.models.checkpoints import load_weights, read_state
 from icvos.models.compute import device_named
 from icvos.models.sam2 import placed
-from icvos.weights import UNTRAINED, resolve
+from icvos.weights import UNTRAINED, model_names, resolve
 
-SAM_NAMES = ("sam_vit_b", "sam_vit_l", "sam_vit_h")
+SAM_NAMES = tuple(model_names("sam_vit"))
 
 
 def build_sam(

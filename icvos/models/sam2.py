@@ -10,11 +10,11 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import nn
 
-from icvos.errors import DataError, UserInputError, did_you_mean
+from icvos.errors import DataError, UserInputError
 from icvos.models.checkpoints import load_weights, read_state
 from icvos.models.compute import device_named
 from icvos.models.nano import sam2_nano
-from icvos.weights import UNTRAINED, model_names, resolve
+from icvos.weights import UNTRAINED, model_names, sam2_config, sam2_weights
 
 NANO = "sam2_nano"
 SAM2_NAMES = tuple(model_names("sam2"))
@@ -59,9 +59,9 @@ def build_sam2(
     """
     target = device if isinstance(device, torch.device) else device_named(device)
     name, settings = str(name_or_config), {**POST_PROCESSING, **options}
-    config = None if name == NANO else _config_file(name)
-    file = None if weights == UNTRAINED else weights_file(name, weights, offline=offline)
-    model = sam2_nano(cls, **settings) if config is None else _from_config(config, cls, settings)
+    config = sam2_config(name) or _official_config(name)
+    file = None if weights == UNTRAINED else sam2_weights(name, weights, offline=offline)
+    model = sam2_nano(cls, **settings) if name == NANO else _from_config(config, cls, settings)
     if file is not None:
         load_weights(model, read_state(file), file)
     model.compute_dtype = dtype
@@ -80,27 +80,9 @@ def placed(model: nn.Module, device: torch.device) -> Any:
         raise UserInputError("out of GPU memory", device, "no room for the model", fix="choose a smaller one, or --device cpu") from error
 
 
-def weights_file(name_or_config: str, weights: str | Path | None = None, *, offline: bool = False) -> Path:
-    """The file that `build_sam2` reads its weights from; it is there afterwards.
-
-    Raises:
-        UserInputError: a configuration of one's own without weights, or a file that is not there and cannot be fetched.
-    """
-    if weights is None and name_or_config not in SAM2_NAMES:
-        raise UserInputError("no weights", name_or_config, expected="a file for a configuration of your own", fix="pass --weights FILE")
-    return resolve(weights, name_or_config, offline=offline)
-
-
-def _config_file(name_or_config: str) -> Path:
-    if name_or_config in SAM2_NAMES:
-        family = name_or_config.partition("_")[0]
-        return Path(str(importlib.resources.files("sam2"))) / "configs" / family / f"{name_or_config}.yaml"
-    path = Path(name_or_config)
-    if path.suffix not in {".yaml", ".yml"}:
-        raise UserInputError("unknown SAM 2", name_or_config, fix=did_you_mean(name_or_config, SAM2_NAMES))
-    if not path.is_file():
-        raise UserInputError("no such configuration", path, expected=f"a YAML file or one of {', '.join(SAM2_NAMES)}", fix="check the path")
-    return path
+def _official_config(name: str) -> Path:
+    """Where the `sam2` package keeps it."""
+    return Path(str(importlib.resources.files("sam2"))) / "configs" / name.partition("_")[0] / f"{name}.yaml"
 
 
 def _from_config(path: Path, cls: type[SAM2Base], options: dict[str, Any]) -> SAM2Base:

@@ -13,11 +13,10 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional
 
+from icvos.models.nano import DEVIATION, MEAN
 from icvos.propagate.holes import fill_holes
 from icvos.propagate.prompts import Given
 from icvos.types import Size
-
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of the pixels in [0, 1] that every SAM 2 is given
 
 State = dict[str, dict[int, dict[str, Any]]]  # what SAM 2 calls the output dict
 
@@ -61,18 +60,7 @@ class Group:
             if not self.before:
                 return begun[0]
         time = number + self.before
-        maps, positions, sizes = features.of(self.count)
-        out = self.model.track_step(
-            frame_idx=time,
-            is_init_cond_frame=False,
-            current_vision_feats=maps,
-            current_vision_pos_embeds=positions,
-            feat_sizes=sizes,
-            point_inputs=None,
-            mask_inputs=None,
-            output_dict=self.state,
-            num_frames=self.length,
-        )
+        out = self._track(features, self.count, time)
         self.state["non_cond_frame_outputs"][time] = _remembered(out)
         self._forget(time)
         return fill_holes(out["pred_masks"], self.largest_hole)
@@ -89,7 +77,7 @@ class Group:
 
     def _begin_one(self, first: Features, shown: Shown) -> tuple[Tensor, dict[str, Any]]:
         features = first if shown.pixels is None else Features(self.model, normalised(shown.pixels, first.device))
-        out = self._prompted(features, shown.given)
+        out = self._track(features, 1, 0, shown.given)
         low = fill_holes(out["pred_masks"], self.largest_hole)
         side = self.model.image_size
         # The predictor encodes a prompted frame from the decoder's map once prompting is over, not from the prompt itself.
@@ -104,20 +92,22 @@ class Group:
         )
         return low, _remembered({"maskmem_features": memory, "maskmem_pos_enc": encoding, "obj_ptr": out["obj_ptr"]})
 
-    def _prompted(self, features: Features, given: Given) -> dict[str, Any]:
-        maps, positions, sizes = features.of(1)
-        with _instead_of_prompts(self.model, given.tokens):
+    def _track(self, features: Features, count: int, time: int, given: Given | None = None) -> dict[str, Any]:
+        """SAM 2's step for so many objects: with a prompt the beginning, whose memory is encoded afterwards, else the next frame."""
+        maps, positions, sizes = features.of(count)
+        said = given or Given()
+        with _instead_of_prompts(self.model, said.tokens):
             out: dict[str, Any] = self.model.track_step(
-                frame_idx=0,
-                is_init_cond_frame=True,
+                frame_idx=time,
+                is_init_cond_frame=given is not None,
                 current_vision_feats=maps,
                 current_vision_pos_embeds=positions,
                 feat_sizes=sizes,
-                point_inputs=given.points,
-                mask_inputs=given.mask,
+                point_inputs=said.points,
+                mask_inputs=said.mask,
                 output_dict=self.state,
                 num_frames=self.length,
-                run_mem_encoder=False,
+                run_mem_encoder=given is None,
             )
         return out
 

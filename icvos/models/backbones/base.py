@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, Self, TypeAlias
 from torch import Tensor, nn
 
 from icvos.errors import UserInputError
+from icvos.models.checkpoints import misfits
 
 Family: TypeAlias = Literal["resnet", "vgg", "swin", "dinov2", "efficientnet"]
 
@@ -118,11 +119,10 @@ class Backbone(nn.Module, ABC):
         """
         given = self.own_names({name.removeprefix("module."): value for name, value in state.items()})
         own = self.state_dict()
-        missing = [name for name in own if name not in given and not name.endswith("num_batches_tracked")]
-        unexpected = [name for name in given if name not in own]
-        shapes = [(name, tuple(given[name].shape), tuple(own[name].shape)) for name in own if name in given]
-        misshaped = [f"{name} {found} for {expected}" for name, found, expected in shapes if found != expected]
-        faults = {"missing": missing, "unexpected": unexpected, "of another shape": misshaped}
+        absent, unexpected, misshaped = misfits(own, given)
+        missing = [name for name in absent if not name.endswith("num_batches_tracked")]
+        shapes = [f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}" for name in misshaped]
+        faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
         if any(faults.values()):
             raise UserInputError(
                 "weights do not fit the backbone",
