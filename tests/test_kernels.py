@@ -113,6 +113,20 @@ def test_single_pixels_at_every_distance(kernel: Kernel, tolerance: int) -> None
         assert kernel.compare(kernel.pack(pred), prepared) == slow_scores(pred, truth, tolerance)
 
 
+@pytest.mark.parametrize("tolerance", [1, 4, 8, 9, 10, 18, 31, 32, 47, 64, 70])
+def test_a_disc_that_the_border_cuts(kernel: Kernel, tolerance: int) -> None:
+    """Every pixel that a disc around a corner reaches: growing must not lose what lies beyond the image on its way."""
+    side = tolerance + 3
+    for corner in ((0, 0), (0, side - 1), (side - 1, 0), (side - 1, side - 1)):
+        truth = np.zeros((side, side), np.bool_)
+        truth[corner] = True
+        prepared = kernel.prepare(kernel.pack(truth), tolerance)
+        for place in np.random.default_rng(tolerance).integers(0, side, (60, 2)).tolist():
+            pred = np.zeros_like(truth)
+            pred[tuple(place)] = True
+            assert kernel.compare(kernel.pack(pred), prepared) == slow_scores(pred, truth, tolerance), (corner, place)
+
+
 def test_one_truth_serves_many_predictions(kernel: Kernel) -> None:
     rng = np.random.default_rng(3)
     truth = some_mask(rng, (120, 213), "blobs")

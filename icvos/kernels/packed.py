@@ -172,7 +172,7 @@ def _rectangles(radius: int) -> list[tuple[int, int, int]]:
 def _heighten(block: Words, height: int, wanted: int) -> None:
     """Rows already laid over `height` rows up and down, laid over `wanted`, in place."""
     while height < wanted:
-        step = min(wanted - height, 2 * height + 1)  # further would leave gaps
+        step = min(wanted - height, height + 1)  # further would need rows that the border has cut off
         height += step
         block[step:] |= block[:-step]
         block[:-step] |= block[step:]
@@ -182,7 +182,7 @@ def _widen(flat: Words, wanted: int, scratch: Words, spare: Words) -> None:
     """All bits, read as one long row, laid over `wanted` places to either side, in place."""
     width = 0
     while width < wanted:
-        step = min(wanted - width, 2 * width + 1, 63)
+        step = min(wanted - width, width + 1, 63)
         width += step
         here, over = np.uint64(step), np.uint64(64 - step)
         np.right_shift(flat, over, out=scratch)

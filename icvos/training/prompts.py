@@ -24,7 +24,7 @@ def draw_prompt(mask: Mask, kind: Kind, rng: np.random.Generator) -> Clicks:
 
     Args:
         mask: (H, W) bool, not empty.
-        kind: a box (its corners, up to a tenth off), one click, three clicks (the last on the background near the object),
+        kind: a box (its corners, up to a twentieth off), one click, three clicks (the last on the background near the object),
             or a scribble of six points with three on the background.
         rng: decides where.
     """
@@ -56,7 +56,7 @@ def _points(places: list[tuple[float, float]], labels: list[int]) -> Clicks:
 def _box(mask: Mask, rng: np.random.Generator) -> Clicks:
     ys, xs = np.nonzero(mask)
     left, top, right, bottom = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
-    slip = rng.uniform(-0.1, 0.1, 4) * (right - left, bottom - top, right - left, bottom - top)
+    slip = rng.uniform(-0.05, 0.05, 4) * (right - left, bottom - top, right - left, bottom - top)
     corners = np.clip(np.array([left, top, right, bottom]) + slip, 0, np.tile(mask.shape[::-1], 2))
     return corners.reshape(2, 2).astype(np.float32), np.array([TOP_LEFT, BOTTOM_RIGHT], np.int32)
 

@@ -20,6 +20,8 @@ from icvos.types import Image, Mask
 Points = NDArray[np.float32]  # (H, W, 2) x, y in pixels
 SMALLEST_TARGET = 0.006  # of the frame's area, on frame 0
 TRIES = 30
+CUTOUTS = (0.25, 0.4, 0.35)  # how likely a clip has none, one, two objects pasted before it
+CUTOUTS_OF_A_STILL = (0.6, 0.25, 0.15)  # nothing hides or leaves there, and the borders of what is not pasted are real
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def make_targets(pictures: Sequence[Picture], times: Sequence[int], size: int, r
         rng: decides everything.
     """
     for _ in range(TRIES):
-        images, candidates = _render(_scene(pictures, size, rng), times, size, rng)
+        images, candidates = _render(_scene(pictures, size, CUTOUTS if len(times) > 1 else CUTOUTS_OF_A_STILL, rng), times, size, rng)
         visible = [masks for masks in candidates if masks[0].mean() >= SMALLEST_TARGET]
         if visible:
             first, second = rng.choice(len(visible), 2, replace=len(visible) < 2)
@@ -60,12 +62,12 @@ def make_targets(pictures: Sequence[Picture], times: Sequence[int], size: int, r
     raise RuntimeError("no object is visible in any scene drawn")
 
 
-def _scene(pictures: Sequence[Picture], size: int, rng: np.random.Generator) -> list[_Layer]:
+def _scene(pictures: Sequence[Picture], size: int, cutouts: Sequence[float], rng: np.random.Generator) -> list[_Layer]:
     """A background and up to two objects before it, the farthest first."""
     image, objects = _read(pictures, rng)
     aspect = float(np.exp(rng.uniform(np.log(0.75), np.log(1.9))))  # of the video that was squeezed into a square
     layers = [_background(image, objects, size, aspect, rng)]
-    for _ in range(rng.choice(3, p=(0.25, 0.4, 0.35))):
+    for _ in range(rng.choice(3, p=cutouts)):
         if objects and rng.random() < 0.25:  # something that looks like the target but is not
             source, cut = image, objects[rng.integers(len(objects))]
         else:
