@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -113,3 +114,68 @@ def read_set(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dic
         inputs = {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in stored.items()}
     with np.load(folder / "outputs.npz") as stored:
         return meta, inputs, dict(stored)
+
+
+def generated_state(meta: Mapping[str, Any]) -> float:
+    """The gain of a prompt generator's weights, as its set's meta.json says it: "... keys (not layer*): recipe v1 gain 1.4"."""
+    found = re.search(r"keys \(not layer\*\): recipe v1 gain ([\d.]+\d)", meta["weights"])
+    assert found, meta["weights"]
+    return float(found[1])
+
+
+def golden_sam(kind: str, side: int) -> Any:
+    """A SAM or SAM 2 whose prompt encoder and mask decoder hold the recipe's weights, for embeddings of `side` x `side`."""
+    from types import SimpleNamespace
+
+    if kind == "sam":
+        from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
+
+        encoder = PromptEncoder(256, (side, side), (16 * side, 16 * side), 16)
+        decoder = MaskDecoder(transformer_dim=256, transformer=TwoWayTransformer(2, 256, 8, 2048))
+        names = {"prompt_encoder": encoder, "mask_decoder": decoder}
+    else:
+        from sam2.modeling.sam.mask_decoder import MaskDecoder as MaskDecoder2
+        from sam2.modeling.sam.prompt_encoder import PromptEncoder as PromptEncoder2
+        from sam2.modeling.sam.transformer import TwoWayTransformer as TwoWayTransformer2
+
+        encoder = PromptEncoder2(256, (side, side), (16 * side, 16 * side), 16)
+        decoder = MaskDecoder2(
+            transformer_dim=256,
+            transformer=TwoWayTransformer2(depth=2, embedding_dim=256, num_heads=8, mlp_dim=2048),
+            use_high_res_features=True,
+            iou_prediction_use_sigmoid=True,
+            pred_obj_scores=True,
+            pred_obj_scores_mlp=True,
+            use_multimask_token_for_obj_ptr=True,
+        )
+        names = {"sam_prompt_encoder": encoder, "sam_mask_decoder": decoder}
+    for prefix, module in names.items():
+        filled = fill_state({f"{prefix}.{name}": value for name, value in module.state_dict().items()})
+        module.load_state_dict({name.removeprefix(f"{prefix}."): value for name, value in filled.items()})
+        module.eval()
+    return SimpleNamespace(**names)
+
+
+def deepen(maps: torch.Tensor) -> torch.Tensor:
+    """What stands for the backbone's last stage in the sets."""
+    return torch.cat([maps.relu(), (0.5 - maps).relu()], 1)
+
+
+def compare(found: Mapping[str, torch.Tensor], outputs: Mapping[str, NDArray[Any]]) -> None:
+    """Every stored array, by name; a name that nothing answers for is a failure.
+
+    Where we hold every shot's map and a set stores one a query, any one shot may be meant.
+    """
+    for name, stored in outputs.items():
+        plain = name.removesuffix("_stats")
+        assert plain in found or name in found, f"nothing computed for {name}"
+        values = found[name if name in found else plain].detach().numpy()
+        if stored.shape == (FIRST + 4,) and values.shape != stored.shape:
+            assert_summary_close(values, stored, name)
+        elif values.shape[1:] == stored.shape[1:] and values.ndim and len(values) > len(stored):
+            shots = values.reshape(len(stored), -1, *values.shape[1:]).swapaxes(0, 1)
+            assert any(np.allclose(shot, stored, RTOL, ATOL * np.abs(stored).max()) for shot in shots), name
+        elif stored.dtype == np.bool_:
+            np.testing.assert_array_equal(values, stored, err_msg=name)
+        else:
+            assert_close(values, stored, name)

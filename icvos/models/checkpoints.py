@@ -73,6 +73,12 @@ def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[
     return missing, unknown, [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
 
 
+def renamed(name: str, prefixes: Mapping[str, str]) -> str:
+    """The name with the longest of its prefixes replaced; itself if it has none."""
+    known = max((prefix for prefix in prefixes if name.startswith(prefix)), key=len, default="")
+    return prefixes[known] + name.removeprefix(known) if known else name
+
+
 def _shape(value: Tensor) -> str:
     return "x".join(map(str, value.shape)) or "scalar"
 

@@ -1,0 +1,97 @@
+"""What few-shot methods make of frozen features: masked averages, and a first guess of where the class is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from icvos.models.token_decoding import SamFeatures
+
+Deepen: TypeAlias = Callable[[Tensor], Tensor]  # a backbone's last stage: level 3 (B, C3, h, w) to level 4 (B, C4, h', w')
+AREA_FLOOR = 5e-4  # added to a mask's area, so that an empty one divides by something (VRP-SAM's value, which DC-SAM kept)
+NORM_FLOOR = 1e-7  # added to the product of two norms, likewise
+MIN_MAX_FLOOR = 1e-7
+
+
+class Seen(NamedTuple):
+    """What frozen networks say of pictures (B, ...): the backbone's levels 2 and 3, and SAM's features where a method uses them."""
+
+    level2: Tensor  # (B, C2, h2, w2)
+    level3: Tensor  # (B, C3, h, w): the grid on which prompts are made
+    sam: SamFeatures | None = None
+
+    @property
+    def sam_features(self) -> SamFeatures:
+        """SAM's, where it must be there.
+
+        Raises:
+            ValueError: it was not computed.
+        """
+        if self.sam is None:
+            raise ValueError("these pictures were not shown to SAM: give Seen its features")
+        return self.sam
+
+    def picked(self, which: Tensor) -> Seen:
+        """Of these pictures only, by index (N,)."""
+        sam = self.sam and SamFeatures(self.sam.embedding[which], tuple(level[which] for level in self.sam.fine))
+        return Seen(self.level2[which], self.level3[which], sam)
+
+
+def resized(maps: Tensor, like: Tensor) -> Tensor:
+    """Maps (B, C, h, w) on the grid of others, bilinear with corners on corners; untouched where they are on it."""
+    if maps.shape[-2:] == like.shape[-2:]:
+        return maps
+    return functional.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=True)
+
+
+def middle_levels(seen: Seen) -> Tensor:
+    """Levels 2 and 3 side by side, (B, C2 + C3, h, w), on the grid of level 3."""
+    return torch.cat([resized(seen.level2, seen.level3), seen.level3], 1)
+
+
+def on_grid(masks: Tensor, like: Tensor) -> Tensor:
+    """Masks (B, H, W) of 0 and 1 on a grid, (B, 1, h, w): the nearest pixel decides.
+
+    A mask that has pixels and would lose all of them so keeps the cells that it touches: a small object is no empty one.
+    """
+    pixels = masks[:, None].to(like.dtype)
+    nearest = functional.interpolate(pixels, size=like.shape[-2:], mode="nearest")
+    lost = (nearest.flatten(1).sum(1) == 0) & (pixels.flatten(1).sum(1) > 0)
+    if not lost.any():
+        return nearest
+    touched = functional.adaptive_max_pool2d(pixels, like.shape[-2:])
+    return torch.where(lost[:, None, None, None], touched, nearest)
+
+
+def masked_average(maps: Tensor, masks: Tensor) -> Tensor:
+    """The mean feature under a mask: maps (B, C, h, w) and masks (B, 1, h, w) give (B, C)."""
+    return (maps * masks).sum((2, 3)) / (masks.sum((2, 3)) + AREA_FLOOR)
+
+
+def prior_mask(query: Tensor, support: Tensor, masks: Tensor) -> Tensor:
+    """How much each place of the query looks like some place of the support's object: the largest cosine.
+
+    Args:
+        query: (B, C, h, w) of the deepest level.
+        support: (B, C, h, w) of the same level, computed from what the mask left of the level before.
+        masks: (B, 1, H, W) of 0 and 1.
+
+    Returns:
+        (B, 1, h, w); in [0, 1] where features are not negative, as after a ReLU.
+    """
+    shown = (support * resized(masks, support)).flatten(2)  # (B, C, L)
+    asked = query.flatten(2)
+    norms = shown.norm(dim=1)[:, :, None] * asked.norm(dim=1)[:, None, :]
+    likeness = torch.einsum("bcl,bcm->blm", shown, asked) / (norms + NORM_FLOOR)
+    nearest: Tensor = likeness.amax(1)
+    return nearest.view(len(query), 1, *query.shape[-2:])
+
+
+def min_max(maps: Tensor) -> Tensor:
+    """Each map (B, 1, h, w) moved and scaled into [0, 1]."""
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - low) / (high - low + MIN_MAX_FLOOR)
