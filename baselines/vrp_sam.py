@@ -1,126 +1,64 @@
-"""VRP-SAM (Sun et al., CVPR 2024, arXiv 2402.17726): an annotated reference image becomes tokens for SAM's mask decoder.
-
-Numbers of steps are those of the paper's Section 3.2: features of both images are fused with prototype and mask, learned
-queries read first the reference and then the target image, and what they have become is handed to the decoder.
-"""
+"""VRP-SAM as `icvos run --method vrp_sam` runs it; the network is in `vrp_sam_network.py`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from sam2.modeling.position_encoding import PositionEmbeddingSine
-from torch import Tensor, nn
-from torch.nn import functional
+from baselines.common.prompting import GeneratorMethod, generated
+from icvos.propagate.base import Propagated
+from icvos.types import Compute
 
-from baselines.common.features import Deepen, Seen, masked_average, middle_levels, on_grid, prior_mask
-from icvos.models.checkpoints import renamed
-from icvos.models.token_decoding import TokenDecoding, enlarged
+if TYPE_CHECKING:
+    from torch import nn
 
-MASK_GAIN = 10.0  # of the mask among the fused channels
+    from baselines.common.generator_file import GeneratorFile
 
-
-@dataclass(frozen=True, slots=True)
-class VrpSamConfig:
-    """What a VRP-SAM is made of."""
-
-    backbone: str = "resnet50_v2"  # of icvos.models.backbones.BACKBONES
-    image_size: int = 512  # pixels that the backbone sees, height and width
-    width: int = 256  # of a decoder token: 256, 128 for sam2_nano
-    queries: int = 50
-    heads: int = 4
+NAME = "vrp_sam"
 
 
-class Prompted(NamedTuple):
-    """What came out, step by step."""
+def read(path: Path) -> GeneratorFile:
+    """A file of weights: what `icvos train` wrote, or a checkpoint under the released code's names.
 
-    prior: Tensor  # (B * K, 1, h, w)
-    masks: Tensor  # (B * K, 1, h, w), of the supports
-    prototype: Tensor  # (B * K, C)
-    support: Tensor  # (B * K, C, h, w), fused
-    query: Tensor  # (B * K, C, h, w), fused, once for each support
-    tokens: Tensor  # (B, K * N, C)
-    logits: Tensor  # (B, 1, 4h, 4w)
+    Raises:
+        UserInputError: there is no such file, or it is of another method.
+        DataError: it cannot be read.
+    """
+    from baselines.common.generator_file import read_generator
+    from baselines.vrp_sam_network import read_official
 
-    def enlarged(self, size: tuple[int, int]) -> Tensor:
-        """The logits (B, H, W) at a size."""
-        return enlarged(self.logits, size)[:, 0]
+    return read_official(path) if path.suffix in {".pt", ".pth"} else read_generator(path, NAME)
 
 
-class VrpSam(nn.Module):
-    """The trainable part of VRP-SAM; backbone and SAM are handed in, and stay as they are."""
+def build(content: GeneratorFile, width: int) -> tuple[nn.Module, str, int]:
+    """The network with its weights, the backbone's name, and the side of the images that it sees.
 
-    def __init__(self, config: VrpSamConfig, channels: int) -> None:
-        """Make it for a backbone whose levels 2 and 3 have so many channels together."""
-        super().__init__()
-        self.config, width = config, config.width
-        self.reduce = nn.Conv2d(channels, width, 1, bias=False)
-        self.merge = nn.Conv2d(2 * width + 1, width, 1, bias=False)
-        self.queries = nn.Embedding(config.queries, width)
-        self.attentions = nn.ModuleList([nn.MultiheadAttention(width, config.heads, batch_first=True) for _ in range(4)])
-        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(4)])
-        self.positions = PositionEmbeddingSine(width, normalize=True, warmup_cache=False)
-        for value in [self.queries.weight, *(value for layer in self.attentions for value in layer.parameters() if value.ndim > 1)]:
-            nn.init.xavier_uniform_(value)
+    Raises:
+        UserInputError: its tokens are not as wide as the decoder's, or its tensors do not fit its options.
+        DataError: its options are those of another version.
+    """
+    from baselines.common.encoders import middle_channels_of
+    from baselines.common.generator_file import check_options, config_from
+    from baselines.vrp_sam_network import VrpSam, VrpSamConfig
+    from icvos.models.checkpoints import load_weights
 
-    def forward(self, query: Seen, supports: Seen, masks: Tensor, deepen: Deepen, decoding: TokenDecoding) -> Prompted:
-        """Tokens and the mask they give.
-
-        Args:
-            query: features of B pictures.
-            supports: features of B * K pictures, the K of one episode together; each makes its own tokens.
-            masks: (B, K, H, W) of 0 and 1.
-            deepen: the backbone's last stage.
-            decoding: SAM or SAM 2.
-        """
-        count, shots = masks.shape[:2]
-        on = on_grid(masks.flatten(0, 1), supports.level3)
-        deep = deepen(query.level3).repeat_interleave(shots, 0)
-        prior = prior_mask(deep, deepen(supports.level3 * on), on)
-        prior = functional.interpolate(prior, size=query.level3.shape[-2:], mode="bilinear", align_corners=True)
-        shown, asked = self._reduced(supports), self._reduced(query).repeat_interleave(shots, 0)
-        prototype = masked_average(shown, on)
-        support, target = self._merged(shown, prototype, on), self._merged(asked, prototype, prior)
-        tokens = self._read(support, target).reshape(count, -1, self.config.width)
-        return Prompted(prior, on, prototype, support, target, tokens, decoding.logits(query.sam_features, tokens))
-
-    def _reduced(self, seen: Seen) -> Tensor:
-        return functional.dropout2d(functional.relu(self.reduce(middle_levels(seen))), 0.5, self.training)
-
-    def _merged(self, features: Tensor, prototype: Tensor, mask: Tensor) -> Tensor:
-        spread = prototype[:, :, None, None].expand_as(features)
-        return functional.relu(self.merge(torch.cat([features, spread, MASK_GAIN * mask], 1)))
-
-    def _read(self, support: Tensor, target: Tensor) -> Tensor:
-        """The queries (B, N, C) after looking at the support, at each other, at the target, and at each other again."""
-        queries = self.queries.weight.expand(len(support), -1, -1)
-        for layer, maps in enumerate((support, None, target, None)):
-            values = queries if maps is None else maps.flatten(2).transpose(1, 2)
-            keys = queries if maps is None else values + self.positions(maps).flatten(2).transpose(1, 2)
-            found, _ = self.attentions[layer](queries, keys, values, need_weights=False)
-            queries = self.norms[layer](queries + found)
-        return queries
+    config = config_from(VrpSamConfig(), content.options, NAME)
+    check_options(config, {"width": width}, NAME)
+    network = VrpSam(config, middle_channels_of(config.backbone))
+    load_weights(network, content.generator, NAME)
+    return network, config.backbone, config.image_size
 
 
-_LAYERS = ("cross_attention_layers_0.0.{}", "self_attention_layers_0.0.{}", "cross_attention_layers.0.{}", "self_attention_layers.0.{}")
-_KINDS = ("multihead_attn", "self_attn")
-OFFICIAL = {  # our prefix: that of the released code
-    "reduce.": "downsample_query.0.",
-    "merge.": "merge_1.0.",
-    "queries.": "transformer_decoder.supp_q_feat.",
-    **{f"attentions.{k}.": f"transformer_decoder.transformer_{name.format(_KINDS[k % 2])}." for k, name in enumerate(_LAYERS)},
-    **{f"norms.{k}.": f"transformer_decoder.transformer_{name.format('norm')}." for k, name in enumerate(_LAYERS)},
-}
+METHOD = GeneratorMethod(
+    NAME, "vrp_sam_nano", "learned queries that read an annotated support", "VRP-SAM (CVPR 2024), arXiv 2402.17726", read, build
+)
 
 
-def official_name(name: str) -> str:
-    """What the released code calls a parameter of `VrpSam`."""
-    return renamed(name, OFFICIAL)
+def vrp_sam(compute: Compute) -> Propagated:
+    """The method whose tokens go to SAM 2."""
+    return generated(METHOD, compute)
 
 
-def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A released checkpoint's generator under our names; the frozen backbone's tensors, which it carries along, are left out."""
-    ours = {theirs: own for own, theirs in OFFICIAL.items()}
-    return {renamed(name, ours): value for name, value in state.items() if name.startswith(tuple(ours))}
+def vrp_sam_mask(compute: Compute) -> Propagated:
+    """The method whose mask of frame 0 goes to SAM 2."""
+    return generated(METHOD, compute, "mask")

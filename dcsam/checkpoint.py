@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
-from icvos.models.checkpoints import renamed
+from baselines.common.generator_file import GeneratorFile
+from dcsam.config import preset
+from icvos.errors import DataError
+from icvos.models.checkpoints import read_state, renamed
+
+VGG_CHANNELS = 768  # of levels 2 and 3 together
+OFFICIAL_SAM = {"sam": "sam_vit_h", "sam2": "sam2_hiera_l"}  # what the released scripts load
 
 BRANCHES = {"branches.0.": "transformer_decoder.", "branches.1.": "neg_transformer_decoder."}
 LAYERS = {
@@ -41,3 +50,31 @@ def from_official(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[
     ours = {theirs: own for own, theirs in OFFICIAL.items()}
     generator = {renamed(name, ours): value for name, value in state.items() if name.startswith(tuple(ours))}
     return generator, {name.removeprefix("sam2."): value for name, value in state.items() if name.startswith("sam2.")}
+
+
+def read_official(path: Path) -> GeneratorFile:
+    """A checkpoint of the released code, image or video; what it was made with is told by its shapes.
+
+    Raises:
+        UserInputError: there is no such file.
+        DataError: it cannot be read, or is no checkpoint of DC-SAM.
+    """
+    state = read_state(path)
+    generator, sam = from_official(state)
+    merge = generator.get("fusion.positive.weight")
+    if merge is None:
+        expected = "transformer_decoder.*, merge_1.0.weight and so on"
+        raise DataError("not a checkpoint of DC-SAM", path, f"{len(state)} other tensors", expected, "pass another file")
+    reduce = generator.get("fusion.reduce.weight")
+    kind: Literal["sam", "sam2"] = "sam2" if "fusion.fine.0.weight" in generator else "sam"
+    config = preset(
+        "release",
+        sam=kind,
+        backbone="vgg16_bn" if reduce is not None and reduce.shape[1] == VGG_CHANNELS else "resnet50_v2",
+        backbone_fusion=reduce is not None,
+        queries=len(generator["branches.0.queries.weight"]),
+        width=len(merge),
+        mixed_masks=False,  # of no effect on one episode at a time
+        shots="all",
+    )
+    return GeneratorFile("dcsam", asdict(config), OFFICIAL_SAM[kind], generator, sam)

@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": "verify",
     "methods": "methods",
     "weights": "weights",
+    "train": "train",
     "run": "run",
     "score": "score",
     "leaderboard": "leaderboard",

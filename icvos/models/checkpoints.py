@@ -66,6 +66,20 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: object) 
     module.load_state_dict(dict(state))
 
 
+def put_into(module: nn.Module, state: Mapping[str, Tensor], where: object) -> None:
+    """Replace some of a network's tensors.
+
+    Raises:
+        UserInputError: the network has none of a name and shape.
+    """
+    own = module.state_dict()
+    _, unknown, misshaped = misfits(own, state)
+    if strange := unknown + misshaped:
+        expected = "tensors of this model"
+        raise UserInputError("weights of another architecture", where, _listed("that do not fit", strange), expected, "choose its model")
+    module.load_state_dict({**own, **state})
+
+
 def misfits(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> tuple[list[str], list[str], list[str]]:
     """Names that are wanted and not given, given and not wanted, and given in another shape."""
     missing = [name for name in wanted if name not in given]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class ChosenSam2:
     """A propagator by choice."""
 
-    def __init__(self, compute: Compute) -> None:
-        self.compute = compute
+    def __init__(self, compute: Compute, tuned: Callable[[], Mapping[str, Any]] | None = None) -> None:
+        """By choice of `compute`; `tuned` gives tensors that take the place of the model's own, by name."""
+        self.compute, self.tuned = compute, tuned
 
     def facts(self) -> dict[str, Any]:
         """What a method's card must say of it: weights, precision, licence and training data.
@@ -36,6 +37,7 @@ class ChosenSam2:
             UserInputError: torch and the models' packages are not installed; or what `icvos.models.build_sam2` raises.
         """
         try:
+            from icvos.models.checkpoints import put_into
             from icvos.models.compute import device_named, dtype_named
             from icvos.models.sam2 import build_sam2
             from icvos.propagate.sam2 import Sam2Propagator
@@ -45,6 +47,8 @@ class ChosenSam2:
         chosen = self.compute
         device, dtype = device_named(chosen.device), dtype_named(chosen.precision)
         model = build_sam2(chosen.sam, chosen.weights, device, dtype, offline=chosen.offline)
+        if self.tuned:
+            put_into(model, self.tuned(), "the weights of the method")
         return Sam2Propagator(model, objects_at_once=chosen.objects_at_once, compiled=chosen.compiled)
 
     def propagate(self, frames: Iterable[Image], prompts: Sequence[Prompt]) -> Iterator[tuple[Mask, ...]]:

@@ -96,7 +96,7 @@ class Group:
         """SAM 2's step for so many objects: with a prompt the beginning, whose memory is encoded afterwards, else the next frame."""
         maps, positions, sizes = features.of(count)
         said = given or Given()
-        with _instead_of_prompts(self.model, said.tokens):
+        with handed_in(self.model, said.tokens):
             out: dict[str, Any] = self.model.track_step(
                 frame_idx=time,
                 is_init_cond_frame=given is not None,
@@ -136,8 +136,8 @@ def normalised(pixels: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 
 @contextmanager
-def _instead_of_prompts(model: SAM2Base, tokens: Tensor | None) -> Iterator[None]:
-    """While it lasts, the model's decoder is handed these tokens (1, N, C) where it would be handed an encoded prompt."""
+def handed_in(model: SAM2Base, tokens: Tensor | None) -> Iterator[None]:
+    """While it lasts, the model's decoder is handed these tokens (B or 1, N, C) where it would be handed an encoded prompt."""
     if tokens is None:
         yield
         return
@@ -162,6 +162,6 @@ class _HandedIn(nn.Module):
         return cast(Tensor, self.encoder.get_dense_pe())
 
     def forward(self, points: object, boxes: object, masks: object) -> tuple[Tensor, Tensor]:
-        """Tokens (1, N, C) and the dense embedding (1, C, h, w)."""
+        """Tokens (B, N, C) and the dense embedding (1, C, h, w)."""
         _, dense = self.encoder(points=None, boxes=None, masks=None)
         return self.tokens, dense

@@ -9,6 +9,8 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 
+from icvos.propagate.objects import handed_in
+
 LONG = 1000  # frames that the model believes the clip to have: its pointers' positions are scaled as in any long clip
 
 
@@ -21,6 +23,7 @@ class Answer(NamedTuple):
     logits: Tensor  # (B, M, h, w) of M candidates
     claimed: Tensor  # (B, M) IoU in [0, 1]
     score: Tensor  # (B, 1) logit that the object is there
+    chosen: Tensor  # (B, 1, h, w), the candidate that goes into memory
 
 
 class Clips:
@@ -62,12 +65,18 @@ def still(clips: Clips, which: Tensor, number: Tensor, points: Points, before: T
         repeat_image=False,
         high_res_features=maps[:-1],
     )
-    return Answer(logits, claimed, score)
+    return Answer(logits, claimed, score, logits[:, :1])
 
 
 def prompted(clips: Clips, which: Tensor, *, masks: Tensor | None = None, points: Points | None = None) -> dict[str, Any]:
     """The memory of frame 0 of objects, prompted with true masks (B, 1, S, S) or points."""
     return _step(clips, 0, 0, which, {}, masks, points)[1]
+
+
+def prompted_by_tokens(clips: Clips, which: Tensor, tokens: Tensor) -> tuple[Answer, dict[str, Any]]:
+    """The answer on frame 0 of objects that are prompted with decoder tokens (B, N, C), and its memory."""
+    with handed_in(clips.model, tokens):
+        return _step(clips, 0, 0, which, {}, None, None)
 
 
 def followed(clips: Clips, which: Tensor, memory: dict[str, Any], times: Sequence[int]) -> Iterator[Answer]:
@@ -114,4 +123,4 @@ def _step(
     )
     _, candidates, claimed, _, chosen, pointer, score = heads
     model._encode_memory_in_output(features, sizes, points, True, chosen, score, out)
-    return Answer(candidates, claimed, score), cast(dict[str, Any], {**out, "obj_ptr": pointer})
+    return Answer(candidates, claimed, score, chosen), cast(dict[str, Any], {**out, "obj_ptr": pointer})

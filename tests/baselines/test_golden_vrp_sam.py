@@ -9,7 +9,7 @@ import torch
 from golden_recipe import GOLDEN, compare, deepen, fill_state, generated_state, golden_sam, golden_sets, read_set
 
 from baselines.common.features import Seen
-from baselines.vrp_sam import VrpSam, VrpSamConfig, from_official, official_name
+from baselines.vrp_sam_network import VrpSam, VrpSamConfig, from_official, official_name
 from dcsam.losses import segmentation_loss
 from icvos.models.token_decoding import Sam1Tokens, SamFeatures
 

@@ -1,0 +1,102 @@
+"""A trained prompt generator on disk: its tensors, its options, and which SAM it was trained with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from icvos.errors import DataError, UserInputError
+from icvos.files import atomic_file
+
+FORMAT = "icvos-prompt-generator/1"
+KEY = "icvos"  # of the file's metadata
+GENERATOR, SAM = "generator.", "sam."  # what the names of tensors begin with
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorFile:
+    """All that is needed to run it again."""
+
+    method: str
+    options: Mapping[str, Any]  # of the method's config
+    sam: str  # name of the SAM it speaks to
+    generator: Mapping[str, Tensor]
+    sam_state: Mapping[str, Tensor] = field(default_factory=dict)  # what of that SAM was trained along
+    facts: Mapping[str, Any] = field(default_factory=dict)  # how it was trained
+
+
+def write_generator(path: Path, content: GeneratorFile) -> None:
+    """Write it in half precision, whole or not at all; the same content gives the same bytes."""
+    named = {GENERATOR + name: value for name, value in content.generator.items()}
+    named |= {SAM + name: value for name, value in content.sam_state.items()}
+    tensors = {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in sorted(named.items())}
+    said = {"format": FORMAT, "method": content.method, "sam": content.sam, "options": content.options, "facts": content.facts}
+    packed = save(tensors, {KEY: json.dumps(said, sort_keys=True)})  # one entry: several are written in an order of chance
+    with atomic_file(path) as stream:
+        stream.write(packed)
+
+
+def read_generator(path: Path, method: str) -> GeneratorFile:
+    """Read what `write_generator` wrote, in single precision.
+
+    Raises:
+        UserInputError: there is no such file, or it is of another method.
+        DataError: it is damaged, holds a NaN, or is no file of a prompt generator.
+    """
+    if not path.is_file():
+        raise UserInputError("no such file of weights", path, fix="check the path")
+    try:
+        with safe_open(path, "pt") as stream:
+            said = json.loads((stream.metadata() or {}).get(KEY, "{}"))
+            tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118  # it is no dictionary
+    except (SafetensorError, OSError, ValueError) as error:
+        raise DataError("cannot read the weights", path, str(error), "a safetensors file", "fetch the file again") from error
+    if said.get("format") != FORMAT:
+        found = said.get("format", "no format")
+        raise DataError("not the weights of a prompt generator", path, found, FORMAT, "pass what `icvos train` wrote")
+    if said["method"] != method:
+        raise UserInputError("weights of another method", path, said["method"], method, f"run --method {said['method']}")
+    broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    if broken:
+        raise DataError("weights that are not numbers", path, f"NaN or infinity in {broken[0]}", "finite numbers", "fetch the file again")
+    generator, sam = (
+        {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)} for part in (GENERATOR, SAM)
+    )
+    return GeneratorFile(method, said["options"], said["sam"], generator, sam, said["facts"])
+
+
+def config_from(default: Options, options: Mapping[str, Any], where: object) -> Options:
+    """The options of a file, as a record of the type of `default`.
+
+    Raises:
+        DataError: the file names an option that there is none of.
+    """
+    if not is_dataclass(default) or isinstance(default, type):
+        raise TypeError("expected a record of options")
+    known = {item.name for item in fields(default)}
+    unknown = sorted(set(options) - known)
+    if unknown:
+        raise DataError("options of another version", where, ", ".join(unknown), ", ".join(sorted(known)), "update icvos")
+    return replace(default, **options)
+
+
+def check_options(found: object, wanted: Mapping[str, Any], where: object) -> None:
+    """See that a file was trained with the options that are asked for.
+
+    Raises:
+        UserInputError: it was not; says which differ.
+    """
+    own: dict[str, Any] = asdict(found)  # type: ignore[call-overload]
+    differing = [f"{name} {own.get(name)!r} (asked: {value!r})" for name, value in sorted(wanted.items()) if own.get(name) != value]
+    if differing:
+        fix = "ask for what it was trained with, or train another"
+        raise UserInputError("weights trained with other options", where, ", ".join(differing), "the options asked for", fix)

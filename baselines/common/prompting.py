@@ -1,0 +1,150 @@
+"""A prompt generator as a method: it looks at the supports and at frame 0, and SAM 2 follows what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+
+from icvos.errors import Finding, UserInputError
+from icvos.files import sha256_file
+from icvos.propagate.base import Propagated, propagated
+from icvos.propagate.chosen import ChosenSam2
+from icvos.types import Compute, Image, Mask, MaskPrompt, MethodCard, Prompt, Support, TokenPrompt
+from icvos.weights import resolve, sam2_facts, weight_file
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from baselines.common.encoders import Encoders
+    from baselines.common.features import Seen
+    from baselines.common.generator_file import GeneratorFile
+
+HandOver: TypeAlias = Literal["tokens", "mask"]
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorMethod:
+    """What sets one prompt generator apart from another, for running it."""
+
+    name: str
+    weights: str  # of the registry: those that it runs with unless told otherwise
+    summary: str
+    paper: str
+    read: Callable[[Path], GeneratorFile]
+    build: Callable[[GeneratorFile, int], tuple[nn.Module, str, int]]  # (file, width of tokens): network, backbone, its image size
+
+
+class _Ready(NamedTuple):
+    network: nn.Module
+    encoders: Encoders
+    side: int  # pixels of masks
+
+
+class GeneratedPrompts:
+    """The prompter: tokens for SAM 2's decoder, or the mask that they give on frame 0."""
+
+    def __init__(self, method: GeneratorMethod, compute: Compute, hand_over: HandOver) -> None:
+        """Nothing is built before the first frame.
+
+        Args:
+            method: which.
+            compute: its `weights` are the generator's; SAM 2's own come from the registry.
+            hand_over: what goes to SAM 2.
+        """
+        self.method, self.compute, self.hand_over = method, compute, hand_over
+        self.sam2 = ChosenSam2(replace(compute, weights=None), tuned=lambda: self.file.sam_state)
+        self.card = MethodCard(
+            method.name if hand_over == "tokens" else f"{method.name}-mask",
+            summary=f"{method.summary}; {'its tokens' if hand_over == 'tokens' else 'the mask they give on frame 0'} to SAM 2",
+            paper=method.paper,
+            hand_over=hand_over,
+            **self._facts(),
+        )
+        self._findings: list[tuple[int, Finding]] = []
+        self._last: tuple[Image, Seen] | None = None
+
+    @cached_property
+    def file(self) -> GeneratorFile:
+        """The weights.
+
+        Raises:
+            UserInputError: no such file, of another method, or trained with another SAM 2.
+            DataError: it cannot be read.
+        """
+        path = resolve(self.compute.weights, self.method.weights, offline=self.compute.offline)
+        content = self.method.read(path)
+        if content.sam != self.compute.sam:
+            fix = f"run with --sam {content.sam}, or train for {self.compute.sam}: icvos train --method {self.method.name}"
+            raise UserInputError("weights that were trained with another SAM 2", path, content.sam, self.compute.sam, fix)
+        return content
+
+    def prompt(self, frame: Image, supports: Sequence[Support]) -> Prompt:
+        """What to follow; where no support marks a pixel, nothing."""
+        images, masks = [support.read_image() for support in supports], [support.read_mask() for support in supports]
+        marked = [(image, mask) for image, mask in zip(images, masks, strict=True) if mask.any()]
+        if len(marked) < len(masks):
+            found = Finding("empty-support", self.card.name, "an empty mask", "at least one pixel", "this support is left out")
+            self._findings.append((0, found))
+        if not marked:
+            return MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
+        return self._answer(frame, [image for image, _ in marked], [mask for _, mask in marked])
+
+    def take_findings(self) -> list[tuple[int, Finding]]:
+        """Supports without a pixel."""
+        taken, self._findings = self._findings, []
+        return taken
+
+    def _answer(self, frame: Image, images: Sequence[Image], masks: Sequence[Mask]) -> Prompt:
+        import torch
+
+        ready = self._ready
+        shown = np.stack([cv2.resize(mask.astype(np.uint8), (ready.side, ready.side), interpolation=cv2.INTER_NEAREST) for mask in masks])
+        with torch.inference_mode():
+            query = self._seen(frame)
+            given = torch.from_numpy(shown)[None].to(query.level3.device).float()
+            out = ready.network(query, ready.encoders.see(images), given, ready.encoders.deepen, ready.encoders.decoding)
+            if self.hand_over == "tokens":
+                return TokenPrompt(out.tokens[0].float().cpu().numpy())
+            return MaskPrompt((out.enlarged((frame.shape[0], frame.shape[1]))[0] > 0).cpu().numpy())
+
+    def _seen(self, frame: Image) -> Seen:
+        """Features of frame 0, which several episodes of a clip ask for one after the other."""
+        if self._last is None or self._last[0] is not frame:
+            self._last = (frame, self._ready.encoders.see([frame]))
+        return self._last[1]
+
+    @cached_property
+    def _ready(self) -> _Ready:
+        from baselines.common.encoders import Encoders
+        from icvos.models.backbones import load_backbone
+        from icvos.models.token_decoding import Sam2Tokens
+
+        content, propagator = self.file, self.sam2.propagator
+        decoding = Sam2Tokens(propagator.model)
+        network, backbone, side = self.method.build(content, decoding.width)
+        frozen = load_backbone(backbone, offline=self.compute.offline).to(propagator.device)
+        return _Ready(network.to(propagator.device).eval(), Encoders(frozen, decoding, side), side)
+
+    def _facts(self) -> dict[str, Any]:
+        """What the card must say of both sets of weights; nothing is built for it."""
+        facts = sam2_facts(self.compute.sam, None, self.compute.precision)
+        chosen = self.compute.weights
+        if chosen is None or chosen == self.method.weights:
+            own = weight_file(self.method.weights)
+            said, licence, data = f"{own.name} {own.sha256}", own.licence, own.training_data
+        else:
+            said, licence, data = f"{Path(chosen).name} {sha256_file(resolve(chosen, self.method.weights))}", "", ()
+        seen = tuple(dict.fromkeys((*data, *facts.get("training_data", ()))))
+        return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen}
+
+
+def generated(method: GeneratorMethod, compute: Compute, hand_over: HandOver = "tokens") -> Propagated:
+    """The method, whole."""
+    prompts = GeneratedPrompts(method, compute, hand_over)
+    return propagated(prompts, prompts.sam2)

@@ -1,0 +1,207 @@
+"""Training of a prompt generator from its options to its file: what `icvos train` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from baselines.common.annotations import Annotation
+from baselines.common.encoders import Encoders
+from baselines.common.episodes import EpisodeBatches, Tube, TubeBatches
+from baselines.common.generator_file import GeneratorFile, write_generator
+from baselines.common.training import ImageTrainee, Losses, TubeTrainee, episode_iou
+from baselines.common.tuning import Adapters, Tuning
+from icvos.errors import UserInputError, did_you_mean
+from icvos.files import to_json, write_text
+from icvos.models.backbones import BACKBONES, load_backbone
+from icvos.models.checkpoints import load_weights, put_into
+from icvos.models.compute import device_named
+from icvos.models.sam import SAM_NAMES, build_sam
+from icvos.models.sam2 import build_sam2
+from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, TokenDecoding
+from icvos.training.class_pictures import ClassPictures
+from icvos.training.loop import Report, TrainOptions, train
+from icvos.types import Image, Mask
+
+IMAGE_SIZES = {"efficientnet_lite0": 384, "dinov2_s14": 896, "dinov2_b14": 896, "dinov2_l14": 896}  # others: 512, as in both papers
+RESULT = "generator.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """How long and how fast: `epochs` of as many episodes as there are pictures, or `steps`."""
+
+    rate: float
+    batch: int = 8
+    epochs: int = 0
+    steps: int = 0
+
+    def steps_for(self, pictures: int) -> int:
+        """How many steps that is."""
+        return self.steps or max(1, self.epochs * pictures // self.batch)
+
+
+SCHEDULES = {  # DC-SAM, Section 5
+    "coco-20i": Schedule(1e-4, epochs=50),
+    "pascal-5i": Schedule(2e-4, epochs=100),
+    "ic-vos": Schedule(1e-4, steps=40_000),
+    "ic-vos-tube": Schedule(1e-5, steps=10_000),
+}
+
+
+class Trainable(NamedTuple):
+    """A method that can be trained: its options, its network, and what the network is trained by."""
+
+    name: str
+    options: Mapping[str, Any]
+    network: nn.Module
+    image_size: int
+    losses: Losses
+    adapters: Adapters | None = None
+    tube: Callable[[Image, Mask, np.random.Generator], Tube] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the person who trains wants, beside the method's own options."""
+
+    data: ClassPictures
+    categories: tuple[int, ...]
+    out: Path
+    backbone: str = "efficientnet_lite0"
+    backbone_weights: str | None = None
+    sam: str = "sam2_nano"
+    sam_weights: str | None = None
+    device: str = "auto"
+    stage: str = "image"  # or "tube"
+    trained: Collection[str] = ("generator",)
+    shots: int = 1
+    annotation: Annotation = "mask"
+    mirror: bool = False
+    cache: float = 0.0  # GiB
+    start: GeneratorFile | None = None
+    validation: tuple[ClassPictures, int] | None = None  # and how many episodes of it
+    facts: Mapping[str, Any] = field(default_factory=dict)  # to be kept with the weights
+
+
+def train_generator(
+    request: Request, make: Callable[[int], Trainable], options: TrainOptions, on_report: Callable[[Report], None] | None = None
+) -> Path:
+    """Train, or go on training, and write the file that `icvos run --weights` takes.
+
+    Args:
+        request: what to train on, with and from.
+        make: gives the method for a width of tokens.
+        options: of the loop.
+        on_report: told how it goes.
+
+    Raises:
+        UserInputError: options that do not go together, a resume with other options, weights that do not fit.
+        DataError: data that cannot be read, or a loss that is no number.
+    """
+    device = device_named(request.device)
+    sam, decoding = _sam(request, device)
+    method = make(decoding.width)
+    tuning = Tuning(request.trained, method.adapters)
+    _begin(request, method, sam)
+    tuning.prepare(method.network, sam, encoding=request.stage == "tube")
+    backbone = load_backbone(request.backbone, request.backbone_weights).to(device)
+    encoders = Encoders(backbone, decoding, method.image_size)
+    episodes = EpisodeBatches(
+        request.data, request.categories, request.shots, method.image_size, options.seed, request.mirror, request.annotation
+    )
+    stills = ImageTrainee(method.network.to(device), encoders, method.losses, episodes, cache=request.cache)
+    if request.stage == "image":
+        train(stills, episodes, options, request.out, _facts(request, method), on_report=on_report)
+    else:
+        trainee, tubes = TubeTrainee(stills, sam), TubeBatches(episodes, _tube_of(method, request))
+        train(trainee, tubes, options, request.out, _facts(request, method), on_report=on_report)
+    content = GeneratorFile(
+        method.name, method.options, request.sam, method.network.state_dict(), _changed(request, tuning, sam), dict(request.facts)
+    )
+    write_generator(request.out / RESULT, content)
+    if request.validation:
+        _validate(stills, request, request.out / "validation.json")
+    return request.out / RESULT
+
+
+def image_size_of(backbone: str) -> int:
+    """Height and width in pixels of what this backbone is shown.
+
+    Raises:
+        UserInputError: no such backbone.
+    """
+    if backbone not in BACKBONES:
+        raise UserInputError("no such backbone", backbone, fix=did_you_mean(backbone, BACKBONES))
+    return IMAGE_SIZES.get(backbone, 512)
+
+
+def _sam(request: Request, device: torch.device) -> tuple[Any, TokenDecoding]:
+    if request.sam in SAM_NAMES:
+        if request.stage == "tube" or "memory" in request.trained:
+            raise UserInputError("no memory in the first SAM", request.sam, request.stage, "--stage image", "choose a SAM 2 for tubes")
+        sam = build_sam(request.sam, request.sam_weights, device)
+        return sam, Sam1Tokens(sam)
+    model = build_sam2(request.sam, request.sam_weights, device)
+    return model, Sam2Tokens(model)
+
+
+def _begin(request: Request, method: Trainable, sam: nn.Module) -> None:
+    """Load what training starts from."""
+    if request.start is None:
+        return
+    if request.start.sam != request.sam or dict(request.start.options) != dict(method.options):
+        then, now = {"sam": request.start.sam, **request.start.options}, {"sam": request.sam, **method.options}
+        differing = [f"{name} {then.get(name)!r} (now {now.get(name)!r})" for name in now if then.get(name) != now[name]]
+        fix = "change them, or leave --start"
+        raise UserInputError("a start with other options", "--start", ", ".join(differing), "the same options", fix)
+    load_weights(method.network, request.start.generator, "--start")
+    put_into(sam, request.start.sam_state, "--start")
+
+
+def _tube_of(method: Trainable, request: Request) -> Callable[[Image, Mask, np.random.Generator], Tube]:
+    if method.tube is None:
+        raise UserInputError("no tube stage", method.name, request.stage, "--stage image", "train on single images")
+    return method.tube
+
+
+def _changed(request: Request, tuning: Tuning, sam: nn.Module) -> dict[str, Any]:
+    """What is no longer the registry's: what a start had changed, and what was trained now."""
+    before = request.start.sam_state if request.start else {}
+    return {**before, **tuning.changed(sam)}
+
+
+def _facts(request: Request, method: Trainable) -> dict[str, Any]:
+    """What a resume must agree in."""
+    return {
+        "method": method.name,
+        **{f"options.{name}": value for name, value in method.options.items()},
+        "data": request.data.name,
+        "pictures": len(request.data),
+        "categories": list(request.categories),
+        "backbone": request.backbone,
+        "sam": request.sam,
+        "stage": request.stage,
+        "trained": sorted(request.trained),
+        "shots": request.shots,
+        "annotation": request.annotation,
+        "mirror": request.mirror,
+    }
+
+
+def _validate(stills: ImageTrainee, request: Request, path: Path) -> None:
+    """IoU on episodes of pictures that were not trained on."""
+    if request.validation is None:
+        return
+    data, count = request.validation
+    categories = tuple(category for category in data.categories if len(data.members(category)) > request.shots)
+    batches = replace(stills.batches, data=data, categories=categories, seed=0, mirror=False)
+    scores = episode_iou(stills, batches, count)
+    by_class = {data.categories[category]: round(float(np.mean(values)), 4) for category, values in sorted(scores.items())}
+    write_text(path, to_json({"episodes": count, "miou": round(float(np.mean(list(by_class.values()))), 4), "classes": by_class}))

@@ -1,0 +1,242 @@
+"""Pictures by class: what episodes are drawn from. VOC trees, COCO annotations, and several of them as one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+from PIL import Image as PilImage
+
+from icvos.categories import CATEGORIES
+from icvos.errors import DataError, UserInputError, did_you_mean
+from icvos.files import parse_json, to_json, write_text
+from icvos.training.cache import cached_folder
+from icvos.training.pictures import held_back, voc_pictures
+from icvos.types import Image, Mask
+
+VOID = 255  # of VOC masks: belongs to no class
+SMALLEST = 0.005  # of a picture's area: the least that a class must cover to be asked for
+HELD_BACK = 25  # one picture in so many of a VOC tree without lists is never trained on
+VOC_NAMES = (  # in VOC's order, by the names of COCO
+    "airplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "dining table", "dog", "horse", "motorcycle", "person", "potted plant", "sheep", "couch", "train", "tv",
+)  # fmt: skip
+
+
+class ClassPictures(Protocol):
+    """Pictures, and where each class is in them. Pictures go by number, classes by id."""
+
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        ...
+
+    @property
+    def categories(self) -> Mapping[int, str]:
+        """Id to name, ascending."""
+        ...
+
+    def __len__(self) -> int:
+        """How many pictures there are."""
+        ...
+
+    def members(self, category: int) -> Sequence[int]:
+        """The pictures that hold enough of a class, ascending."""
+        ...
+
+    def image(self, picture: int) -> Image:
+        """(H, W, 3) RGB uint8."""
+        ...
+
+    def mask(self, picture: int, category: int) -> Mask:
+        """(H, W) bool: all that is of the class."""
+        ...
+
+
+class VocClassPictures:
+    """A VOC tree: JPEGImages, and class masks in SegmentationClassAug or SegmentationClass; void belongs to no class."""
+
+    def __init__(self, name: str, root: Path, names: Sequence[str] | None = None, smallest: float = SMALLEST) -> None:
+        """Open it; the first time every mask is read, and what is in it kept in the cache folder.
+
+        Args:
+            name: of the data set.
+            root: the tree.
+            names: stems of the pictures to take; by default all.
+            smallest: part of a picture's area that a class must cover.
+
+        Raises:
+            DataError: there are no masks, or one cannot be read.
+        """
+        self.name, self.root = name, root
+        self.folder = next((root / part for part in ("SegmentationClassAug", "SegmentationClass") if (root / part).is_dir()), None)
+        there = sorted(path.stem for path in self.folder.glob("*.png")) if self.folder else []
+        self.names = [stem for stem in there if names is None or stem in set(names)]
+        if not self.folder or not self.names:
+            expected = "JPEGImages/ and SegmentationClass/ or SegmentationClassAug/"
+            raise DataError("no VOC masks", root, expected=expected, fix="check the path")
+        areas = self._areas(self.folder, there)
+        self._members: dict[int, list[int]] = defaultdict(list)
+        for number, stem in enumerate(self.names):
+            for category, part in areas[stem]:
+                if part >= smallest:
+                    self._members[category].append(number)
+        self.categories: Mapping[int, str] = dict(enumerate(VOC_NAMES, start=1))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def members(self, category: int) -> Sequence[int]:
+        """See `ClassPictures`."""
+        return self._members.get(category, [])
+
+    def image(self, picture: int) -> Image:
+        """See `ClassPictures`."""
+        return read_picture(self.root / "JPEGImages" / f"{self.names[picture]}.jpg")
+
+    def mask(self, picture: int, category: int) -> Mask:
+        """See `ClassPictures`."""
+        folder = self.folder or self.root
+        mask: Mask = _values(folder / f"{self.names[picture]}.png") == category
+        return mask
+
+    @staticmethod
+    def _areas(folder: Path, stems: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
+        """For each picture the classes in it, with the part of its area that each covers."""
+        newest = max(path.stat().st_mtime_ns for path in folder.iterdir())
+        path = cached_folder("voc", folder, (len(stems), newest)) / "areas.json"
+        if not path.is_file():
+            write_text(path, to_json({stem: _covered(_values(folder / f"{stem}.png")) for stem in stems}))
+        kept: dict[str, list[tuple[int, float]]] = parse_json(path.read_bytes(), path)
+        return kept
+
+
+def _values(path: Path) -> np.ndarray:
+    try:
+        return np.asarray(PilImage.open(path))
+    except (OSError, SyntaxError) as error:
+        raise DataError("cannot read the mask", path, type(error).__name__, "a PNG of class ids", "fetch the file again") from error
+
+
+def _covered(values: np.ndarray) -> list[tuple[int, float]]:
+    ids, counts = np.unique(values[(values != 0) & (values != VOID)], return_counts=True)
+    return [(int(id_), round(float(count) / values.size, 6)) for id_, count in zip(ids, counts, strict=True)]
+
+
+def read_picture(path: Path) -> Image:
+    """A picture, (H, W, 3) RGB uint8.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DataError("cannot read the picture", path, fix="fetch the file again")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several data sets as one, classes matched by name; ids are COCO's."""
+
+    parts: tuple[ClassPictures, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of the parts."""
+        return "+".join(part.name for part in self.parts)
+
+    @property
+    def categories(self) -> Mapping[int, str]:
+        """See `ClassPictures`."""
+        named = {name for part in self.parts for name in part.categories.values()}
+        return {category.id: category.name for category in CATEGORIES if category.name in named}
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def members(self, category: int) -> Sequence[int]:
+        """See `ClassPictures`."""
+        first, found = 0, []
+        for part in self.parts:
+            found += [first + number for own in _own_ids(part, category) for number in part.members(own)]
+            first += len(part)
+        return found
+
+    def image(self, picture: int) -> Image:
+        """See `ClassPictures`."""
+        part, number = self._place(picture)
+        return part.image(number)
+
+    def mask(self, picture: int, category: int) -> Mask:
+        """See `ClassPictures`."""
+        part, number = self._place(picture)
+        return part.mask(number, _own_ids(part, category)[0])
+
+    def _place(self, picture: int) -> tuple[ClassPictures, int]:
+        for part in self.parts:
+            if picture < len(part):
+                return part, picture
+            picture -= len(part)
+        raise IndexError(f"picture {picture} past the last")
+
+
+def _own_ids(part: ClassPictures, category: int) -> list[int]:
+    """What a part calls a class of COCO."""
+    name = next(known.name for known in CATEGORIES if known.id == category)
+    return [own for own, called in part.categories.items() if called == name]
+
+
+def together(parts: Sequence[ClassPictures]) -> ClassPictures:
+    """Several data sets as one; a single one stays itself."""
+    return parts[0] if len(parts) == 1 else Together(tuple(parts))
+
+
+def open_class_pictures(name: str, root: Path, split: str = "train") -> ClassPictures:
+    """A data set by name.
+
+    Args:
+        name: ``coco``, ``pascal`` or ``voc_small``.
+        root: its folder.
+        split: ``train`` or ``val``.
+
+    Raises:
+        UserInputError: no such data set.
+        DataError: it is not what the name says.
+    """
+    openers = {"coco": _open_coco, "pascal": _open_pascal, "voc_small": _open_voc_small}
+    if name not in openers:
+        raise UserInputError("no such data set to train on", name, fix=did_you_mean(name, openers))
+    if not root.is_dir():
+        raise DataError("no such folder", root, expected=f"the folder of {name}", fix="check --data")
+    return openers[name](root, split)
+
+
+def _open_coco(root: Path, split: str) -> ClassPictures:
+    from icvos.training.coco_index import CocoClassPictures
+
+    for year in ("2017", "2014"):
+        path = root / "annotations" / f"instances_{split}{year}.json"
+        if path.is_file():
+            return CocoClassPictures(path, root / f"{split}{year}")
+    expected = f"annotations/instances_{split}2017.json or instances_{split}2014.json"
+    raise DataError("no COCO annotations", root, expected=expected, fix="check --data")
+
+
+def _open_pascal(root: Path, split: str) -> ClassPictures:
+    lists = {"train": ("trainaug.txt", "train_aug.txt", "train.txt"), "val": ("val.txt",)}[split]
+    for name in lists:
+        path = root / "ImageSets" / "Segmentation" / name
+        if path.is_file():
+            return VocClassPictures("pascal", root, path.read_text().split())
+    return VocClassPictures("pascal", root)
+
+
+def _open_voc_small(root: Path, split: str) -> ClassPictures:
+    rest, kept = held_back(voc_pictures(root), HELD_BACK)
+    return VocClassPictures("voc_small", root, [picture.name for picture in (rest if split == "train" else kept)])

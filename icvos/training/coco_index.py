@@ -1,0 +1,152 @@
+"""COCO's instances as arrays on disk: the JSON is parsed once, and every process maps the same pages afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from icvos.categories import BY_ID
+from icvos.errors import DataError
+from icvos.files import read_json
+from icvos.training.cache import cached_folder
+from icvos.training.class_pictures import SMALLEST, read_picture
+from icvos.types import Image, Mask
+
+ARRAYS = ("heights", "widths", "names", "picture", "category", "area", "crowd", "first_outline", "outline_end", "coordinates")
+
+
+class CocoClassPictures:
+    """The pictures of an instances file that are on disk. A class is asked for where no crowd of it blurs what is meant."""
+
+    name = "coco"
+
+    def __init__(self, annotations: Path, images: Path, smallest: float = SMALLEST) -> None:
+        """Open it; the first time the annotations are read and their index written.
+
+        Args:
+            annotations: ``instances_train2017.json`` or another.
+            images: the folder of its pictures.
+            smallest: part of a picture's area that the instances of a class must cover together.
+
+        Raises:
+            DataError: the annotations are not COCO's, or none of their pictures is in the folder.
+        """
+        self.images, self.folder = images, _index(annotations)
+        arrays = self._arrays
+        there = {entry.name for entry in os.scandir(images)} if images.is_dir() else set()
+        self.pictures = np.flatnonzero([name in there for name in arrays["names"].astype(str).tolist()])
+        if not len(self.pictures):
+            expected = ", ".join(arrays["names"][:2].astype(str))
+            raise DataError("none of the annotated pictures is there", images, expected=expected, fix="check --data")
+        self._members = self._classes(arrays, smallest)
+        self.categories: Mapping[int, str] = {category.id: category.name for category in BY_ID.values()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the arrays: whoever unpickles it maps them again."""
+        return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
+
+    @property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        if "_mapped" not in self.__dict__:
+            self._mapped = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        return self._mapped
+
+    def _classes(self, arrays: Mapping[str, NDArray[Any]], smallest: float) -> dict[int, list[int]]:
+        """Class to numbers of pictures that hold enough of it and no crowd of it."""
+        place = np.full(len(arrays["names"]), -1)
+        place[self.pictures] = np.arange(len(self.pictures))
+        pairs = arrays["picture"].astype(np.int64) * 128 + arrays["category"]
+        keys, inverse = np.unique(pairs, return_inverse=True)
+        covered = np.bincount(inverse, arrays["area"], len(keys))
+        crowded = np.bincount(inverse, arrays["crowd"], len(keys)) > 0
+        picture, category = keys // 128, keys % 128
+        sizes = arrays["heights"][picture].astype(np.float64) * arrays["widths"][picture]
+        good = (covered >= smallest * sizes) & ~crowded & (place[picture] >= 0)
+        return {int(id_): place[picture[good & (category == id_)]].tolist() for id_ in np.unique(category[good])}
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def members(self, category: int) -> Sequence[int]:
+        """See `ClassPictures`."""
+        return self._members.get(category, [])
+
+    def image(self, picture: int) -> Image:
+        """See `ClassPictures`."""
+        return read_picture(self.images / str(self._arrays["names"][self.pictures[picture]], "ascii"))
+
+    def mask(self, picture: int, category: int) -> Mask:
+        """See `ClassPictures`."""
+        arrays, wanted = self._arrays, int(self.pictures[picture])
+        first, end = np.searchsorted(arrays["picture"], (wanted, wanted + 1))
+        size = int(arrays["heights"][wanted]), int(arrays["widths"][wanted])
+        outlines = [
+            self._outline(number)
+            for annotation in range(first, end)
+            if arrays["category"][annotation] == category and not arrays["crowd"][annotation]
+            for number in range(arrays["first_outline"][annotation], arrays["first_outline"][annotation + 1])
+        ]
+        if not outlines:
+            return np.zeros(size, np.bool_)
+        mask: Mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(outlines, *size))) > 0
+        return mask
+
+    def _outline(self, number: int) -> list[float]:
+        ends = self._arrays["outline_end"]
+        coordinates: list[float] = self._arrays["coordinates"][ends[number - 1] if number else 0 : ends[number]].tolist()
+        return coordinates
+
+
+def _index(annotations: Path) -> Path:
+    """The folder of the arrays, made if it is not there."""
+    stat = annotations.stat()
+    folder = cached_folder("coco", annotations, (stat.st_size, stat.st_mtime_ns)) / "index"
+    if not folder.is_dir():
+        arrays = _read(annotations)
+        part = Path(tempfile.mkdtemp(dir=folder.parent))
+        for name, values in arrays.items():
+            np.save(part / f"{name}.npy", values)
+        try:
+            part.rename(folder)
+        except OSError:  # somebody else was faster, and has the same
+            shutil.rmtree(part)
+    return folder
+
+
+def _read(annotations: Path) -> dict[str, NDArray[Any]]:
+    """The arrays; annotations stand in the order of their pictures, the outlines of each one after the other."""
+    data = read_json(annotations)
+    try:
+        images = sorted(data["images"], key=lambda image: int(image["id"]))
+        place = {int(image["id"]): number for number, image in enumerate(images)}
+        ordered = sorted(data["annotations"], key=lambda item: (place[int(item["image_id"])], int(item["id"])))
+        outlines = [item["segmentation"] if isinstance(item["segmentation"], list) else [] for item in ordered]
+        columns = {
+            "heights": np.array([image["height"] for image in images], np.int32),
+            "widths": np.array([image["width"] for image in images], np.int32),
+            "names": np.array([image["file_name"].encode("ascii") for image in images]),
+            "picture": np.array([place[int(item["image_id"])] for item in ordered], np.int32),
+            "category": np.array([item["category_id"] for item in ordered], np.int16),
+            "area": np.array([item["area"] for item in ordered], np.float32),
+            # what is no polygon is taken for a crowd: its outline is not kept
+            "crowd": np.array([bool(item.get("iscrowd")) or not isinstance(item["segmentation"], list) for item in ordered]),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        found = f"{type(error).__name__}: {error}"
+        raise DataError("not COCO instance annotations", annotations, found, "images, annotations", "fetch the file again") from error
+    lengths = [len(outline) for item in outlines for outline in item]
+    flat = np.fromiter((value for item in outlines for outline in item for value in outline), np.float64, sum(lengths))
+    return {
+        **columns,
+        "first_outline": np.concatenate([[0], np.cumsum([len(item) for item in outlines])]).astype(np.int64),
+        "outline_end": np.cumsum(lengths, dtype=np.int64),
+        "coordinates": flat,
+    }

@@ -1,0 +1,248 @@
+"""The one training loop: AdamW, a cosine, checkpoints; in one process or, by `accelerate launch`, on many GPUs.
+
+What is trained is a network whose forward takes a batch and gives scalars: "loss", which is minimised, and others, which are
+logged. Only its parameters that require gradients are optimised and kept.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from icvos.errors import DataError, UserInputError
+from icvos.files import atomic_file, make_folder, write_text
+from icvos.training.batches import Ahead, on_device
+
+MakeBatch: TypeAlias = Callable[[int, Sequence[int]], Any]  # (step, items): the same for the same, whoever makes it
+CHECKPOINT, LOG, BOARD = "checkpoint.pt", "log.jsonl", "tensorboard"
+HARMLESS = {"workers", "report_every", "save_every"}  # options that may change between two runs of one training
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """How to train."""
+
+    steps: int
+    batch: int  # episodes a step, over all processes and rounds of accumulation
+    rate: float  # learning rate
+    weight_decay: float = 1e-6
+    warm_up: int = 0  # steps
+    accumulate: int = 1
+    precision: str = "fp32"  # or bf16
+    clip: float = 0.0  # largest norm of the gradient; 0: any
+    seed: int = 0
+    workers: int = 1  # processes that make batches; 0: none, this one does
+    report_every: int = 25
+    save_every: int = 100
+    cpu: bool = False  # though there be a GPU
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How it goes: means since the last report."""
+
+    step: int
+    means: Mapping[str, float]
+    seconds: float  # a step
+    rate: float
+
+
+def train(
+    trainee: nn.Module,
+    make_batch: MakeBatch,
+    options: TrainOptions,
+    out: Path,
+    facts: Mapping[str, Any],
+    *,
+    on_report: Callable[[Report], None] | None = None,
+) -> Path:
+    """Train, or go on from the checkpoint in `out`; on one device an interruption changes no bit of what comes out.
+
+    Args:
+        trainee: what to train; see above.
+        make_batch: picklable; called in other processes.
+        options: how.
+        out: for checkpoint, log and TensorBoard.
+        facts: what else a run that goes on must agree in; plain values.
+        on_report: called on the main process.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        UserInputError: the batch cannot be divided, a checkpoint of other options, or packages that are missing.
+        DataError: the loss is no number.
+    """
+    accelerator = _accelerator(options)
+    items = _items(options, accelerator.num_processes, accelerator.process_index)
+    trained = {name: value for name, value in trainee.named_parameters() if value.requires_grad}
+    optimizer = torch.optim.AdamW(trained.values(), lr=options.rate, weight_decay=options.weight_decay)
+    make_folder(out)
+    path, said = out / CHECKPOINT, {**asdict(options), **facts}
+    first = _resumed(path, trained, optimizer, said)
+    model, optimizer = accelerator.prepare(trainee, optimizer)
+    log = _Log(out, first, on_report, _begun(options, accelerator.num_processes, trained)) if accelerator.is_main_process else None
+    model.train()
+    asked = [(step, part) for step in range(first, options.steps) for part in items]
+    with Ahead(make_batch, asked, options.workers) as batches:
+        for step in range(first, options.steps):
+            for group in optimizer.param_groups:
+                group["lr"] = options.rate * rate_at(step, options)
+            torch.manual_seed((options.seed * 1_000_003 + step) * 1_009 + accelerator.process_index)  # of dropout: known from the step
+            parts = [_round(accelerator, model, next(batches), number == len(items) - 1, len(items)) for number in range(len(items))]
+            means = {name: accelerator.reduce(torch.stack([part[name] for part in parts]).mean(), "mean").item() for name in parts[0]}
+            if not math.isfinite(means["loss"]):
+                raise _not_a_number(step, means["loss"], path)
+            if options.clip:
+                accelerator.clip_grad_norm_(list(trained.values()), options.clip)
+            optimizer.step()
+            optimizer.zero_grad()
+            done = step + 1
+            if log:
+                log.add(done, means, optimizer.param_groups[0]["lr"], last=done == options.steps, every=options.report_every)
+                if done % options.save_every == 0 or done == options.steps:
+                    _save(path, trained, optimizer, done, said)
+    return path
+
+
+def rate_at(step: int, options: TrainOptions) -> float:
+    """The part of the full learning rate at a step: a straight warm-up, then a cosine to nothing."""
+    if step < options.warm_up:
+        return (step + 1) / options.warm_up
+    return 0.5 * (1 + math.cos(math.pi * (step - options.warm_up) / max(1, options.steps - options.warm_up)))
+
+
+def _accelerator(options: TrainOptions) -> Any:
+    try:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+    except ModuleNotFoundError as error:
+        fix = "run: pip install 'icvos[train]'"
+        raise UserInputError("training needs more packages", error.name or "accelerate", "not installed", fix=fix) from error
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # not every loss moves every parameter
+    mixed = "no" if options.precision == "fp32" else options.precision
+    return Accelerator(mixed_precision=mixed, cpu=options.cpu, kwargs_handlers=[unused])
+
+
+def _items(options: TrainOptions, processes: int, process: int) -> list[range]:
+    """Which episodes of a step this process takes, in each round of accumulation.
+
+    Raises:
+        UserInputError: they cannot be divided evenly.
+    """
+    size, rest = divmod(options.batch, processes * options.accumulate)
+    if rest or not size:
+        found = f"{options.batch} episodes for {processes} processes x {options.accumulate} rounds"
+        raise UserInputError("a batch that cannot be divided", "--batch", found, "a multiple", "change --batch or --accumulate")
+    first = process * options.accumulate * size
+    return [range(first + number * size, first + (number + 1) * size) for number in range(options.accumulate)]
+
+
+def _round(accelerator: Any, model: nn.Module, batch: Any, last: bool, rounds: int) -> dict[str, Tensor]:
+    """Forward and backward on a part of a step; processes exchange gradients only after the last."""
+    with nullcontext() if last else accelerator.no_sync(model):
+        found: Mapping[str, Tensor] = model(on_device(batch, accelerator.device))
+        if bool(torch.isfinite(found["loss"])):
+            accelerator.backward(found["loss"] / rounds)
+    return {name: value.detach() for name, value in found.items()}
+
+
+def _begun(options: TrainOptions, processes: int, trained: Mapping[str, Tensor]) -> dict[str, Any]:
+    count = sum(value.numel() for value in trained.values())
+    return {"batch": options.batch, "processes": processes, "accumulate": options.accumulate, "trained_parameters": count}
+
+
+def _not_a_number(step: int, loss: float, path: Path) -> DataError:
+    kept = torch.load(path, map_location="cpu", weights_only=True)["step"] if path.is_file() else 0
+    what = f"the checkpoint of step {kept} is kept in {path}" if kept else "there is no checkpoint yet"
+    fix = f"{what}; lower --rate or train in fp32, in a new --out"
+    return DataError("the loss is no number", f"step {step}", str(loss), "a finite number", fix)
+
+
+def _save(path: Path, trained: Mapping[str, Tensor], optimizer: Any, step: int, said: Mapping[str, Any]) -> None:
+    """A checkpoint, whole or not at all."""
+    content = {
+        "trained": {name: value.detach() for name, value in trained.items()},
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "said": json.dumps(said, sort_keys=True),
+    }
+    with atomic_file(path) as stream:
+        torch.save(content, stream)
+
+
+def _resumed(path: Path, trained: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, said: Mapping[str, Any]) -> int:
+    """Load the checkpoint if there is one; the step to go on with.
+
+    Raises:
+        UserInputError: it is of a training with other options.
+        DataError: it cannot be read.
+    """
+    if not path.is_file():
+        return 0
+    try:
+        kept = torch.load(path, map_location="cpu", weights_only=True)
+        then: dict[str, Any] = json.loads(kept["said"])
+        step, values = int(kept["step"]), kept["trained"]
+    except Exception as error:  # damaged files make torch raise nearly anything
+        fix = "delete it and begin again"
+        raise DataError("cannot read the checkpoint", path, type(error).__name__, "one of `icvos train`", fix) from error
+    now = json.loads(json.dumps(said))
+    changed = [name for name in sorted({*then, *now} - HARMLESS) if then.get(name) != now.get(name)]
+    if changed:
+        differing = [f"{name} {then.get(name)!r} (now {now.get(name)!r})" for name in changed]
+        fix = "go on with the same options, or choose another --out"
+        raise UserInputError("a training with other options", path, ", ".join(differing), "the options it was begun with", fix)
+    with torch.no_grad():
+        for name, value in trained.items():
+            value.copy_(values[name])
+    optimizer.load_state_dict(kept["optimizer"])
+    return step
+
+
+class _Log:
+    """`log.jsonl` and TensorBoard."""
+
+    def __init__(self, out: Path, first: int, on_report: Callable[[Report], None] | None, begun: Mapping[str, Any]) -> None:
+        self.path, self.on_report = out / LOG, on_report
+        lines = self.path.read_text().splitlines() if first and self.path.is_file() else []
+        kept = [line for line in lines if json.loads(line).get("step", 0) <= first]  # later ones are written again
+        write_text(self.path, "".join(f"{line}\n" for line in kept or [json.dumps(begun)]))
+        self.board = _board(out / BOARD, first)
+        self.entries: list[Mapping[str, float]] = []
+        self.started = time.perf_counter()
+
+    def add(self, step: int, means: Mapping[str, float], rate: float, *, last: bool, every: int) -> None:
+        """Note a step, and report where it is time to."""
+        self.entries.append(means)
+        if step % every and not last:
+            return
+        together = {name: sum(entry[name] for entry in self.entries) / len(self.entries) for name in means}
+        report = Report(step, together, (time.perf_counter() - self.started) / len(self.entries), rate)
+        line = {"step": step, **{name: round(value, 5) for name, value in together.items()}, "rate": rate}
+        with self.path.open("a") as stream:
+            stream.write(json.dumps({**line, "seconds_a_step": round(report.seconds, 3)}) + "\n")
+        if self.board:
+            for name, value in together.items():
+                self.board.add_scalar(name, value, step)
+            self.board.flush()
+        if self.on_report:
+            self.on_report(report)
+        self.entries, self.started = [], time.perf_counter()
+
+
+def _board(folder: Path, first: int) -> Any:
+    """TensorBoard's writer, where it is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ModuleNotFoundError:
+        return None
+    return SummaryWriter(str(folder), purge_step=first + 1)

@@ -1,0 +1,76 @@
+"""What prompt generators share: annotations, VRP-SAM's sizes and checkpoints, which parameters are trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from baselines.common.annotations import ANNOTATIONS, annotated
+from baselines.common.tuning import Tuning
+from baselines.vrp_sam_network import VrpSam, VrpSamConfig, official_name, read_official
+from icvos.errors import DataError, UserInputError
+from icvos.models.sam2 import build_sam2
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(ANNOTATIONS))
+def test_annotations_mark_what_is_meant(seed: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((48, 64), np.bool_)
+    top, left = rng.integers(0, 40), rng.integers(0, 50)
+    mask[top : top + rng.integers(1, 30), left : left + rng.integers(1, 30)] = True
+    marked = annotated(mask, kind, np.random.default_rng(seed))
+    np.testing.assert_array_equal(marked, annotated(mask, kind, np.random.default_rng(seed)))
+    assert marked.any()
+    assert (marked <= mask).all()  # the object is a rectangle: its box is no larger
+    if kind in {"mask", "box"}:
+        np.testing.assert_array_equal(marked, mask)
+    if kind == "point":
+        assert marked.sum() == min(20, mask.sum())
+    assert not annotated(np.zeros_like(mask), kind, rng).any()
+
+
+def test_an_unknown_annotation() -> None:
+    with pytest.raises(UserInputError, match=r"scrible.*did you mean scribble"):
+        annotated(np.ones((2, 2), np.bool_), "scrible", np.random.default_rng(0))
+
+
+def test_parameter_counts_of_vrp_sam() -> None:
+    for channels, count in ((1536, 1_592_064), (768, 1_395_456)):
+        assert sum(value.numel() for value in VrpSam(VrpSamConfig(), channels).parameters()) == count
+
+
+def test_a_released_checkpoint_loads_as_it_is(tmp_path: Path) -> None:
+    model = VrpSam(VrpSamConfig(), 768)
+    state = {f"module.{official_name(name)}": value for name, value in model.state_dict().items()}
+    torch.save({**state, "module.layer2.0.weight": torch.zeros(3)}, tmp_path / "best_model.pt")
+    content = read_official(tmp_path / "best_model.pt")
+    assert content.options["backbone"] == "vgg16_bn"
+    model.load_state_dict(dict(content.generator))
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(DataError, match="not a checkpoint of VRP-SAM"):
+        read_official(tmp_path / "other.pt")
+
+
+def test_what_each_set_trains() -> None:
+    sam, generator = build_sam2("sam2_nano", device="cpu"), torch.nn.Linear(2, 2)
+    for trained, encoding, parts in (
+        ({"generator"}, False, set()),
+        ({"generator", "decoder"}, False, {"sam_mask_decoder"}),
+        ({"generator", "decoder", "memory"}, True, {"sam_mask_decoder", "memory_attention", "memory_encoder"}),
+    ):
+        tuning = Tuning(trained)
+        tuning.prepare(generator, sam, encoding=encoding)
+        moving = {name for name, value in sam.named_parameters() if value.requires_grad}
+        assert {name.partition(".")[0] for name in moving} == parts
+        assert any("conv_s0" in name for name in moving) == encoding
+        assert not any("pred_obj_score" in name or "iou_" in name for name in moving)
+        assert set(tuning.changed(sam)) == moving
+    with pytest.raises(UserInputError, match="did you mean decoder"):
+        Tuning({"decodr"})
+    with pytest.raises(UserInputError, match="adapters of what is trained itself"):
+        Tuning({"lora", "decoder"})
