@@ -44,13 +44,14 @@ class EpisodeBatches:
     seed: int
     mirror: bool = False  # half of the pictures
     annotation: Annotation = "mask"
+    balance: float = 0.0  # see draw_episode
 
     def __call__(self, step: int, items: Sequence[int]) -> EpisodeBatch:
         """The episodes `items` of a step."""
         categories, queries, supports, truth, masks = [], [], [], [], []
         for item in items:
             rng = episode_rng(self.seed, step, item)
-            draw = draw_episode(self.data, self.categories, self.shots, rng)
+            draw = draw_episode(self.data, self.categories, self.shots, rng, self.balance)
             shown = [Shown(picture, self.mirror and bool(rng.random() < 0.5)) for picture in (draw.query, *draw.supports)]
             true, *others = (self._mask(part, draw) for part in shown)
             categories.append(draw.category)

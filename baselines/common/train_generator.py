@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from baselines.common.annotations import Annotation
+from baselines.common.annotations import ANNOTATIONS, Annotation
 from baselines.common.encoders import Encoders
 from baselines.common.episodes import EpisodeBatches, Tube, TubeBatches
 from baselines.common.generator_file import GeneratorFile, write_generator
 from baselines.common.training import ImageTrainee, Losses, TubeTrainee, episode_iou
 from baselines.common.tuning import Adapters, Tuning
-from icvos.errors import UserInputError, did_you_mean
+from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.files import to_json, write_text
 from icvos.models.backbones import BACKBONES, load_backbone
 from icvos.models.checkpoints import load_weights, put_into
@@ -30,6 +30,7 @@ from icvos.training.loop import Report, TrainOptions, train
 from icvos.types import Image, Mask
 
 IMAGE_SIZES = {"efficientnet_lite0": 384, "dinov2_s14": 896, "dinov2_b14": 896, "dinov2_l14": 896}  # others: 512, as in both papers
+STAGES = ("image", "tube")
 RESULT = "generator.safetensors"
 
 
@@ -84,6 +85,7 @@ class Request:
     shots: int = 1
     annotation: Annotation = "mask"
     mirror: bool = False
+    balance: float = 0.0  # see `icvos.training.episodes.draw_episode`
     cache: float = 0.0  # GiB
     start: GeneratorFile | None = None
     validation: tuple[ClassPictures, int] | None = None  # and how many episodes of it
@@ -105,6 +107,7 @@ def train_generator(
         UserInputError: options that do not go together, a resume with other options, weights that do not fit.
         DataError: data that cannot be read, or a loss that is no number.
     """
+    _check(request)
     device = device_named(request.device)
     sam, decoding = _sam(request, device)
     method = make(decoding.width)
@@ -114,7 +117,14 @@ def train_generator(
     backbone = load_backbone(request.backbone, request.backbone_weights).to(device)
     encoders = Encoders(backbone, decoding, method.image_size)
     episodes = EpisodeBatches(
-        request.data, request.categories, request.shots, method.image_size, options.seed, request.mirror, request.annotation
+        request.data,
+        request.categories,
+        request.shots,
+        method.image_size,
+        options.seed,
+        request.mirror,
+        request.annotation,
+        request.balance,
     )
     stills = ImageTrainee(method.network.to(device), encoders, method.losses, episodes, cache=request.cache)
     if request.stage == "image":
@@ -129,6 +139,15 @@ def train_generator(
     if request.validation:
         _validate(stills, request, request.out / "validation.json")
     return request.out / RESULT
+
+
+def _check(request: Request) -> None:
+    for what, given, known in (("stage", request.stage, STAGES), ("annotation of supports", request.annotation, ANNOTATIONS)):
+        if given not in known:
+            raise UserInputError(f"no such {what}", given, fix=did_you_mean(given, known))
+    if not request.categories:
+        found, expected = f"{len(request.data)} pictures", f"a class with {request.shots + 1} pictures"
+        raise DataError("no class with enough pictures", request.data.name, found, expected, "lower --shots, or add pictures")
 
 
 def image_size_of(backbone: str) -> int:
@@ -192,6 +211,7 @@ def _facts(request: Request, method: Trainable) -> dict[str, Any]:
         "shots": request.shots,
         "annotation": request.annotation,
         "mirror": request.mirror,
+        "balance": request.balance,
     }
 
 
@@ -201,7 +221,7 @@ def _validate(stills: ImageTrainee, request: Request, path: Path) -> None:
         return
     data, count = request.validation
     categories = tuple(category for category in data.categories if len(data.members(category)) > request.shots)
-    batches = replace(stills.batches, data=data, categories=categories, seed=0, mirror=False)
+    batches = replace(stills.batches, data=data, categories=categories, seed=0, mirror=False, balance=0.0)
     scores = episode_iou(stills, batches, count)
     by_class = {data.categories[category]: round(float(np.mean(values)), 4) for category, values in sorted(scores.items())}
     write_text(path, to_json({"episodes": count, "miou": round(float(np.mean(list(by_class.values()))), 4), "classes": by_class}))

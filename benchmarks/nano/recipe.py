@@ -2,7 +2,7 @@
 
     python benchmarks/nano/recipe.py --data ../shared/data --out first --steps 1850 --stills 700
     python benchmarks/nano/export.py first/checkpoint.pt
-    python benchmarks/nano/recipe.py --data ../shared/data --out second --steps 3600 --stills 2400 --seed 2 \\
+    python benchmarks/nano/recipe.py --data ../shared/data --out second --steps 2000 --stills 1500 --seed 2 --fp32 \\
         --start icvos/data/sam2_nano.safetensors
 
 It trains a promptable segmenter and tracker on synthetic tubes made from real photographs (VOC 2012, COCO train images;

@@ -22,6 +22,7 @@ METHODS = ("dcsam", "vrp_sam")
 @click.command("train")
 @click.option("--method", required=True, metavar="dcsam|vrp_sam", help="What to train.")
 @click.option("--data", "sources", multiple=True, required=True, metavar="coco|pascal|voc_small=DIR", help="Pictures; may be given again.")
+@click.option("--split", default="train", show_default=True, metavar="train|val", help="Of the data; val only to try things out.")
 @click.option("--out", type=options.FOLDER, required=True, help="Checkpoints, log and weights; the same folder goes on with a training.")
 @click.option("--stage", default="image", show_default=True, metavar="image|tube", help="Single pictures, or clips made of them.")
 @click.option("--schedule", metavar="NAME", help="Steps, batch and rate of a paper: coco-20i, pascal-5i, ic-vos, ic-vos-tube.")
@@ -35,6 +36,7 @@ METHODS = ("dcsam", "vrp_sam")
 @click.option("--shots", type=click.IntRange(1), default=1, show_default=True, help="Supports an episode.")
 @click.option("--annotation", default="mask", show_default=True, metavar="mask|box|scribble|point", help="How supports are marked.")
 @click.option("--mirror/--no-mirror", default=False, show_default=True, help="Mirror half of the pictures.")
+@click.option("--balance", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="0: classes equally often; 1: pictures.")
 @click.option("--train", "trained", default="generator", show_default=True, help="generator, decoder, memory, lora, with commas between.")
 @click.option("--preset", "chosen", default="default", show_default=True, metavar="NAME", help="Of DC-SAM: default, paper, release.")
 @click.option("--set", "changes", multiple=True, metavar="OPTION=VALUE", help="One option of the method; may be given again.")
@@ -66,7 +68,7 @@ def command(**given: Any) -> None:
     from baselines.common.train_generator import train_generator
     from icvos.cli.progress import bar
 
-    data = _open(given["sources"], "train")
+    data = _open(given["sources"], given["split"])
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)
     with bar(given["method"], loop.steps, "steps") as advance:
@@ -98,7 +100,7 @@ def _request(given: dict[str, Any], data: ClassPictures, start: GeneratorFile | 
     usable = tuple(category for category in categories if len(data.members(category)) > given["shots"])
     validation = (_open(given["sources"], "val"), given["validate"]) if given["validate"] else None
     facts = {"data": data.name, "pictures": len(data), "stage": given["stage"], "fold": given["fold"], "seed": given["seed"]}
-    named = ("out", "backbone", "sam", "sam_weights", "device", "stage", "shots", "annotation", "mirror", "cache")
+    named = ("out", "backbone", "sam", "sam_weights", "device", "stage", "shots", "annotation", "mirror", "balance", "cache")
     trained = tuple(part.strip() for part in given["trained"].split(","))
     chosen = {name: given[name] for name in named}
     return Request(data, usable, **chosen, trained=trained, start=start, validation=validation, facts=facts)

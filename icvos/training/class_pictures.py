@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -162,11 +163,20 @@ class Together:
 
     def members(self, category: int) -> Sequence[int]:
         """See `ClassPictures`."""
-        first, found = 0, []
-        for part in self.parts:
-            found += [first + number for own in _own_ids(part, category) for number in part.members(own)]
-            first += len(part)
-        return found
+        return self._members[category]
+
+    @cached_property
+    def _members(self) -> dict[int, list[int]]:
+        starts = np.cumsum([0, *map(len, self.parts)]).tolist()
+        return {
+            category: [
+                start + number
+                for part, start in zip(self.parts, starts, strict=False)
+                for own in _own_ids(part, category)
+                for number in part.members(own)
+            ]
+            for category in self.categories
+        }
 
     def image(self, picture: int) -> Image:
         """See `ClassPictures`."""

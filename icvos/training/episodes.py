@@ -53,8 +53,16 @@ def episode_rng(seed: int, step: int, item: int) -> np.random.Generator:
     return np.random.default_rng((seed, step, item))
 
 
-def draw_episode(data: ClassPictures, categories: Sequence[int], shots: int, rng: np.random.Generator) -> Draw:
-    """A class, a picture of it, and other pictures of it; classes equally often, however many pictures they have.
+def draw_episode(data: ClassPictures, categories: Sequence[int], shots: int, rng: np.random.Generator, balance: float = 0.0) -> Draw:
+    """A class, a picture of it, and other pictures of it.
+
+    Args:
+        data: what to draw from.
+        categories: which classes.
+        shots: how many supports.
+        rng: decides.
+        balance: a class is drawn as often as this power of the number of its pictures says: 0 for classes equally often,
+            as HSNet and those after it have it; 1 for pictures equally often.
 
     Raises:
         DataError: no class has a picture more than there are shots.
@@ -63,6 +71,7 @@ def draw_episode(data: ClassPictures, categories: Sequence[int], shots: int, rng
     if not able:
         expected = f"{shots + 1} pictures of one"
         raise DataError("no class with enough pictures", data.name, f"{len(categories)} classes", expected, "add pictures")
-    category = able[int(rng.integers(len(able)))]
+    often = np.array([len(data.members(category)) for category in able], np.float64) ** balance
+    category = able[int(rng.choice(len(able), p=often / often.sum()))]
     chosen = rng.choice(np.asarray(data.members(category)), shots + 1, replace=False)
     return Draw(category, int(chosen[0]), tuple(int(place) for place in chosen[1:]))

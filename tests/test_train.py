@@ -1,0 +1,116 @@
+"""`icvos train` and `icvos run` with what came out, on toy data; every refusal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+for package in ("torch", "sam2", "accelerate", "peft"):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+
+import torch
+
+from baselines.common.generator_file import read_generator
+
+SMALL = ("--device", "cpu", "--workers", 0, "--batch", 2, "--set", "queries=3")
+
+
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty pictures of blue cats and red dogs."""
+    root, rng = tmp_path_factory.mktemp("voc"), np.random.default_rng(0)
+    (root / "JPEGImages").mkdir()
+    (root / "SegmentationClass").mkdir()
+    for number in range(40):
+        values = np.zeros((64, 80), np.uint8)
+        image = rng.integers(90, 160, (64, 80, 3), np.uint8)
+        for category, colour in ((8, (250, 30, 30)), (12, (30, 30, 250))):
+            x, y = int(rng.integers(15, 65)), int(rng.integers(15, 49))
+            cv2.ellipse(values, (x, y), (14, 9), 0, 0, 360, category, -1)
+            cv2.ellipse(image, (x, y), (14, 9), 0, 0, 360, colour, -1)
+        cv2.imwrite(str(root / "JPEGImages" / f"{number:03d}.jpg"), image)
+        Image.fromarray(values).save(root / "SegmentationClass" / f"{number:03d}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.mark.parametrize("method", ["dcsam", "vrp_sam"])
+def test_trained_weights_run(method: str, voc: Path, tmp_path: Path, icvos: Callable[..., Any], toy_release: Path) -> None:
+    words = ("train", "--method", method, "--data", f"voc_small={voc}", "--out", tmp_path / "out", "--cache", 0.5, "--validate", 2, *SMALL)
+    said = icvos(*words, "--steps", 2, "--json")
+    assert said.code == 0, said
+    answer = json.loads(said.out)
+    assert answer["validation"]["episodes"] == 2
+    weights = (tmp_path / "out/generator.safetensors").read_bytes()
+    assert icvos(*words, "--steps", 2).code == 0  # nothing is left to do
+    assert (tmp_path / "out/generator.safetensors").read_bytes() == weights
+    said = icvos(*words, "--steps", 3)
+    assert said.code == 2 and "steps 2 (now 3)" in said.err
+    for name in (method, f"{method}-mask"):
+        run = ("run", "--method", name, "--benchmark", toy_release, "--out", tmp_path / "runs", "--limit", 1)
+        said = icvos(*run, "--weights", answer["weights"], "--json")
+        assert said.code == 0, said
+        assert json.loads(said.out)["masks"] > 0
+    other = "vrp_sam" if method == "dcsam" else "dcsam"
+    said = icvos("run", "--method", other, "--benchmark", toy_release, "--out", tmp_path / "no", "--weights", answer["weights"])
+    assert said.code == 2 and "weights of another method" in said.err
+
+
+def test_the_tube_stage_begins_with_the_image_stage(voc: Path, tmp_path: Path, icvos: Callable[..., Any]) -> None:
+    words = ("train", "--method", "dcsam", "--data", f"voc_small={voc}", *SMALL)
+    said = icvos(*words, "--steps", 1, "--out", tmp_path / "image")
+    assert said.code == 0, said
+    start = tmp_path / "image/generator.safetensors"
+    tube = (*words, "--stage", "tube", "--start", start, "--steps", 1, "--rate", 1e-3)
+    for sets in ("generator,decoder,memory", "generator,lora"):
+        said = icvos(*tube, "--train", sets, "--out", tmp_path / sets)
+        assert said.code == 0, said
+        before, after = read_generator(start, "dcsam"), read_generator(tmp_path / sets / "generator.safetensors", "dcsam")
+        assert any(not torch.equal(value, after.generator[name]) for name, value in before.generator.items())
+        parts = {name.partition(".")[0] for name in after.sam_state}
+        assert parts == ({"sam_mask_decoder", "memory_attention", "memory_encoder"} if "memory" in sets else {"sam_mask_decoder", "memory_attention"})
+    said = icvos(*tube, "--preset", "paper", "--out", tmp_path / "no")
+    assert said.code == 2 and "mask_gain 10.0 (now 1.0)" in said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--method", "dcsm", "--steps", 1), "did you mean dcsam"),
+        (("--method", "dcsam",), "no length of training"),
+        (("--method", "dcsam", "--schedule", "ic-voss"), "did you mean ic-vos"),
+        (("--method", "dcsam", "--steps", 1, "--preset", "realease"), "did you mean release"),
+        (("--method", "dcsam", "--steps", 1, "--set", "queris=3"), "did you mean queries"),
+        (("--method", "vrp_sam", "--steps", 1, "--set", "heads"), "OPTION=VALUE"),
+        (("--method", "dcsam", "--steps", 1, "--backbone", "resnet5"), "did you mean resnet50"),
+        (("--method", "dcsam", "--steps", 1, "--train", "decodr"), "did you mean decoder"),
+        (("--method", "dcsam", "--steps", 1, "--train", "lora,memory"), "train lora alone"),
+        (("--method", "dcsam", "--steps", 1, "--fold", 1), "folds are of COCO's 80 or PASCAL's 20"),
+        (("--method", "vrp_sam", "--steps", 1, "--stage", "tube"), "no tube stage"),
+        (("--method", "dcsam", "--steps", 1, "--stage", "tub"), "did you mean tube"),
+        (("--method", "dcsam", "--steps", 1, "--annotation", "scrible"), "did you mean scribble"),
+        (("--method", "dcsam", "--steps", 1, "--shots", 50), "no class with enough pictures"),
+        (("--method", "dcsam", "--steps", 1, "--start", "nothing.safetensors"), "no such file of weights"),
+    ],
+)
+def test_refusals(words: tuple[Any, ...], expected: str, voc: Path, tmp_path: Path, icvos: Callable[..., Any]) -> None:
+    said = icvos("train", "--data", f"voc_small={voc}", "--out", tmp_path / "out", "--device", "cpu", "--workers", 0, *words)
+    assert said.code in {2, 3} and expected in said.err, said
+    assert not (tmp_path / "out/generator.safetensors").exists()
+
+
+def test_data_that_is_none(tmp_path: Path, icvos: Callable[..., Any]) -> None:
+    for data, expected in (("voc_small", "NAME=DIR"), (f"coco={tmp_path / 'no'}", "no such folder"), (f"cocoa={tmp_path}", "did you mean coco")):
+        said = icvos("train", "--method", "dcsam", "--data", data, "--steps", 1, "--out", tmp_path / "out")
+        assert said.code in {2, 3} and expected in said.err, said
