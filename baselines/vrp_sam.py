@@ -2,55 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from baselines.common.prompting import GeneratorMethod, generated
+from baselines.common.prompting import GeneratorMethod, Parts, generated
 from icvos.propagate.base import Propagated
 from icvos.types import Compute
 
-if TYPE_CHECKING:
-    from torch import nn
 
-    from baselines.common.generator_file import GeneratorFile
+def _parts() -> Parts:
+    from baselines.vrp_sam_network import VrpSam, VrpSamConfig, read_official
 
-NAME = "vrp_sam"
-
-
-def read(path: Path) -> GeneratorFile:
-    """A file of weights: what `icvos train` wrote, or a checkpoint under the released code's names.
-
-    Raises:
-        UserInputError: there is no such file, or it is of another method.
-        DataError: it cannot be read.
-    """
-    from baselines.common.generator_file import read_generator
-    from baselines.vrp_sam_network import read_official
-
-    return read_official(path) if path.suffix in {".pt", ".pth"} else read_generator(path, NAME)
-
-
-def build(content: GeneratorFile, width: int) -> tuple[nn.Module, str, int]:
-    """The network with its weights, the backbone's name, and the side of the images that it sees.
-
-    Raises:
-        UserInputError: its tokens are not as wide as the decoder's, or its tensors do not fit its options.
-        DataError: its options are those of another version.
-    """
-    from baselines.common.encoders import middle_channels_of
-    from baselines.common.generator_file import check_options, config_from
-    from baselines.vrp_sam_network import VrpSam, VrpSamConfig
-    from icvos.models.checkpoints import load_weights
-
-    config = config_from(VrpSamConfig(), content.options, NAME)
-    check_options(config, {"width": width}, NAME)
-    network = VrpSam(config, middle_channels_of(config.backbone))
-    load_weights(network, content.generator, NAME)
-    return network, config.backbone, config.image_size
+    return Parts(VrpSamConfig(), VrpSam, read_official)
 
 
 METHOD = GeneratorMethod(
-    NAME, "vrp_sam_nano", "learned queries that read an annotated support", "VRP-SAM (CVPR 2024), arXiv 2402.17726", read, build
+    name="vrp_sam",
+    weights="vrp_sam_nano",
+    summary="learned queries that read an annotated support",
+    paper="VRP-SAM (CVPR 2024), arXiv 2402.17726",
+    parts=_parts,
 )
 
 

@@ -14,7 +14,11 @@ from icvos.registry import method_names
         ("emty", "did you mean empty or identity?"),
         ("orcale", "did you mean oracle-first-frame?"),
         ("suport", "did you mean support-shape?"),
-        ("xyz", "known: centre-box, empty, full-frame, identity, naive-sam2, oracle-first-frame, support-shape"),
+        (
+            "xyz",
+            "known: centre-box, dcsam, dcsam-mask, empty, full-frame, identity, naive-sam2, oracle-first-frame, "
+            "support-shape, vrp_sam, vrp_sam-mask",
+        ),
     ],
 )
 def test_the_closest_names_are_suggested_or_all_are_listed(name: str, sentence: str) -> None:

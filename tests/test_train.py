@@ -15,10 +15,6 @@ from PIL import Image
 for package in ("torch", "sam2", "accelerate", "peft"):
     pytest.importorskip(package, reason=f"{package} is not installed")
 
-import torch
-
-from baselines.common.generator_file import read_generator
-
 SMALL = ("--device", "cpu", "--workers", 0, "--batch", 2, "--set", "queries=3")
 
 
@@ -71,6 +67,10 @@ def test_the_tube_stage_begins_with_the_image_stage(voc: Path, tmp_path: Path, i
     words = ("train", "--method", "dcsam", "--data", f"voc_small={voc}", *SMALL)
     said = icvos(*words, "--steps", 1, "--out", tmp_path / "image")
     assert said.code == 0, said
+    import torch
+
+    from baselines.common.generator_file import read_generator
+
     start = tmp_path / "image/generator.safetensors"
     tube = (*words, "--stage", "tube", "--start", start, "--steps", 1, "--rate", 1e-3)
     for sets in ("generator,decoder,memory", "generator,lora"):
@@ -79,7 +79,7 @@ def test_the_tube_stage_begins_with_the_image_stage(voc: Path, tmp_path: Path, i
         before, after = read_generator(start, "dcsam"), read_generator(tmp_path / sets / "generator.safetensors", "dcsam")
         assert any(not torch.equal(value, after.generator[name]) for name, value in before.generator.items())
         parts = {name.partition(".")[0] for name in after.sam_state}
-        assert parts == ({"sam_mask_decoder", "memory_attention", "memory_encoder"} if "memory" in sets else {"sam_mask_decoder", "memory_attention"})
+        assert parts == {"sam_mask_decoder", "memory_attention", *(["memory_encoder"] if "memory" in sets else [])}
     said = icvos(*tube, "--preset", "paper", "--out", tmp_path / "no")
     assert said.code == 2 and "mask_gain 10.0 (now 1.0)" in said.err
 
@@ -111,6 +111,7 @@ def test_refusals(words: tuple[Any, ...], expected: str, voc: Path, tmp_path: Pa
 
 
 def test_data_that_is_none(tmp_path: Path, icvos: Callable[..., Any]) -> None:
-    for data, expected in (("voc_small", "NAME=DIR"), (f"coco={tmp_path / 'no'}", "no such folder"), (f"cocoa={tmp_path}", "did you mean coco")):
+    known = {"voc_small": "NAME=DIR", f"coco={tmp_path / 'no'}": "no such folder", f"cocoa={tmp_path}": "did you mean coco"}
+    for data, expected in known.items():
         said = icvos("train", "--method", "dcsam", "--data", data, "--steps", 1, "--out", tmp_path / "out")
         assert said.code in {2, 3} and expected in said.err, said

@@ -116,7 +116,7 @@ def test_every_entry_is_well_formed() -> None:
 
 def test_embedded_files_are_the_ones_that_the_registry_names_and_are_never_downloaded() -> None:
     embedded = [file for file in weight_files().values() if file.embedded]
-    assert {file.name for file in embedded} == {"sam2_nano", "efficientnet_lite0"}
+    assert {file.name for file in embedded} == {"sam2_nano", "efficientnet_lite0", "dcsam_nano", "vrp_sam_nano"}
     for file in embedded:
         path = fetch(file.name, offline=True)
         assert path.stat().st_size == file.size <= 15_000_000 and sha256_file(path) == file.sha256, file.name

@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 HandOver: TypeAlias = Literal["tokens", "mask"]
 
 
+class Parts(NamedTuple):
+    """A prompt generator's own code; fetched when it is needed, because it brings torch along."""
+
+    config: Any  # a record of options that has `backbone`, `image_size` and `width`
+    network: Callable[[Any, int], nn.Module]  # of a config and the channels of the backbone's middle levels
+    read_official: Callable[[Path], GeneratorFile]
+
+
 @dataclass(frozen=True, slots=True)
 class GeneratorMethod:
     """What sets one prompt generator apart from another, for running it."""
@@ -36,8 +44,36 @@ class GeneratorMethod:
     weights: str  # of the registry: those that it runs with unless told otherwise
     summary: str
     paper: str
-    read: Callable[[Path], GeneratorFile]
-    build: Callable[[GeneratorFile, int], tuple[nn.Module, str, int]]  # (file, width of tokens): network, backbone, its image size
+    parts: Callable[[], Parts]
+
+    def read(self, path: Path) -> GeneratorFile:
+        """A file of weights: what `icvos train` wrote, or a checkpoint under the released code's names.
+
+        Raises:
+            UserInputError: there is no such file, or it is of another method.
+            DataError: it cannot be read.
+        """
+        from baselines.common.generator_file import read_generator
+
+        return self.parts().read_official(path) if path.suffix in {".pt", ".pth"} else read_generator(path, self.name)
+
+    def build(self, content: GeneratorFile, width: int) -> tuple[nn.Module, Any]:
+        """The network with its weights, and its options.
+
+        Raises:
+            UserInputError: its tokens are not as wide as the decoder's, or its tensors do not fit its options.
+            DataError: its options are those of another version.
+        """
+        from baselines.common.encoders import middle_channels_of
+        from baselines.common.generator_file import check_options, config_from
+        from icvos.models.checkpoints import load_weights
+
+        parts = self.parts()
+        config = config_from(parts.config, content.options, self.name)
+        check_options(config, {"width": width}, self.name)
+        network = parts.network(config, middle_channels_of(config.backbone))
+        load_weights(network, content.generator, self.name)
+        return network, config
 
 
 class _Ready(NamedTuple):
@@ -127,9 +163,9 @@ class GeneratedPrompts:
 
         content, propagator = self.file, self.sam2.propagator
         decoding = Sam2Tokens(propagator.model)
-        network, backbone, side = self.method.build(content, decoding.width)
-        frozen = load_backbone(backbone, offline=self.compute.offline).to(propagator.device)
-        return _Ready(network.to(propagator.device).eval(), Encoders(frozen, decoding, side), side)
+        network, config = self.method.build(content, decoding.width)
+        frozen = load_backbone(config.backbone, offline=self.compute.offline).to(propagator.device)
+        return _Ready(network.to(propagator.device).eval(), Encoders(frozen, decoding, config.image_size), config.image_size)
 
     def _facts(self) -> dict[str, Any]:
         """What the card must say of both sets of weights; nothing is built for it."""

@@ -146,7 +146,7 @@ def _read(method: str, start: Path | None) -> GeneratorFile | None:
 
     if method not in METHODS:
         raise UserInputError("no method that can be trained", method, fix=did_you_mean(method, METHODS))
-    return (dcsam if method == "dcsam" else vrp_sam).read(start) if start else None
+    return (dcsam if method == "dcsam" else vrp_sam).METHOD.read(start) if start else None
 
 
 def _maker(given: dict[str, Any]) -> Callable[[int], Trainable]:
