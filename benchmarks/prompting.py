@@ -19,12 +19,12 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from baselines.common.encoders import Encoders
+from baselines.common.encoders import Encoders, frozen_backbone
 from baselines.common.train_generator import Trainable
 from baselines.vrp_sam_train import trainable as vrp_sam
 from dcsam.train import trainable as dcsam
 from icvos.models import build_sam2
-from icvos.models.backbones import build_backbone, load_backbone
+from icvos.models.backbones import build_backbone
 from icvos.models.sam import build_sam
 from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, TokenDecoding
 
@@ -68,7 +68,7 @@ def parameters(module: nn.Module) -> int:
 def timings(options: argparse.Namespace) -> None:
     """Milliseconds an episode and a training step of eight, medians over rounds in which the methods take turns."""
     decoding = Sam2Tokens(build_sam2("sam2_nano", device="cpu"))
-    backbone = load_backbone("efficientnet_lite0")
+    backbone = frozen_backbone("efficientnet_lite0")
     made = methods(decoding.width, "sam2_nano", "efficientnet_lite0")
     taken: dict[tuple[str, str], list[float]] = {}
     rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from baselines.common.features import Seen
 from icvos.errors import UserInputError, did_you_mean
-from icvos.models.backbones import BACKBONES, Backbone
+from icvos.models.backbones import BACKBONES, Backbone, load_backbone
 from icvos.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Triple
 from icvos.models.token_decoding import TokenDecoding
 from icvos.types import Image
@@ -43,6 +43,17 @@ class Encoders:
     def deepen(self, maps: Tensor) -> Tensor:
         """The backbone's last stage, for maps of level 3 (B, C3, h, w)."""
         return maps if 3 not in self.backbone.spec.levels else self.backbone.stage(4, maps)
+
+
+def frozen_backbone(name: str, *, offline: bool = False) -> Backbone:
+    """The backbone as VRP-SAM and DC-SAM build it: a residual network keeps stride 8 by torchvision's rule, not by PFENet's.
+
+    Raises:
+        UserInputError: no such backbone, or its weights are not there.
+        DataError: its weights cannot be read.
+    """
+    spec = BACKBONES.get(name)
+    return load_backbone(name, dilation="later-blocks" if spec and "later-blocks" in spec.dilations else None, offline=offline)
 
 
 def middle_channels_of(backbone: str) -> int:

@@ -157,14 +157,13 @@ class GeneratedPrompts:
 
     @cached_property
     def _ready(self) -> _Ready:
-        from baselines.common.encoders import Encoders
-        from icvos.models.backbones import load_backbone
+        from baselines.common.encoders import Encoders, frozen_backbone
         from icvos.models.token_decoding import Sam2Tokens
 
         content, propagator = self.file, self.sam2.propagator
         decoding = Sam2Tokens(propagator.model)
         network, config = self.method.build(content, decoding.width)
-        frozen = load_backbone(config.backbone, offline=self.compute.offline).to(propagator.device)
+        frozen = frozen_backbone(config.backbone, offline=self.compute.offline).to(propagator.device)
         return _Ready(network.to(propagator.device).eval(), Encoders(frozen, decoding, config.image_size), config.image_size)
 
     def _facts(self) -> dict[str, Any]:

@@ -12,14 +12,14 @@ import torch
 from torch import nn
 
 from baselines.common.annotations import ANNOTATIONS, Annotation
-from baselines.common.encoders import Encoders
+from baselines.common.encoders import Encoders, frozen_backbone
 from baselines.common.episodes import EpisodeBatches, Tube, TubeBatches
 from baselines.common.generator_file import GeneratorFile, write_generator
 from baselines.common.training import ImageTrainee, Losses, TubeTrainee, episode_iou
 from baselines.common.tuning import Adapters, Tuning
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.files import to_json, write_text
-from icvos.models.backbones import BACKBONES, load_backbone
+from icvos.models.backbones import BACKBONES
 from icvos.models.checkpoints import load_weights, put_into
 from icvos.models.compute import device_named
 from icvos.models.sam import SAM_NAMES, build_sam
@@ -76,7 +76,6 @@ class Request:
     categories: tuple[int, ...]
     out: Path
     backbone: str = "efficientnet_lite0"
-    backbone_weights: str | None = None
     sam: str = "sam2_nano"
     sam_weights: str | None = None
     device: str = "auto"
@@ -114,7 +113,7 @@ def train_generator(
     tuning = Tuning(request.trained, method.adapters)
     _begin(request, method, sam)
     tuning.prepare(method.network, sam, encoding=request.stage == "tube")
-    backbone = load_backbone(request.backbone, request.backbone_weights).to(device)
+    backbone = frozen_backbone(request.backbone).to(device)
     encoders = Encoders(backbone, decoding, method.image_size)
     episodes = EpisodeBatches(
         request.data,

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from baselines.common.annotations import ANNOTATIONS, annotated
+from baselines.common.encoders import frozen_backbone
 from baselines.common.tuning import Tuning
 from baselines.vrp_sam_network import VrpSam, VrpSamConfig, official_name, read_official
 from icvos.errors import DataError, UserInputError
+from icvos.models.backbones import build_backbone
 from icvos.models.sam2 import build_sam2
 
 
@@ -74,3 +76,17 @@ def test_what_each_set_trains() -> None:
         Tuning({"decodr"})
     with pytest.raises(UserInputError, match="adapters of what is trained itself"):
         Tuning({"lora", "decoder"})
+
+
+def test_residual_backbones_are_dilated_as_the_papers_have_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(UserInputError) as told:
+        frozen_backbone("resnet50_v2")
+    path = Path(told.value.where)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(build_backbone("resnet50_v2").state_dict(), path)
+    made = frozen_backbone("resnet50_v2")
+    assert made.dilation == "later-blocks" and made.strides[4] == 8
+    assert frozen_backbone("efficientnet_lite0").dilation == "none"
+    with pytest.raises(UserInputError, match="did you mean resnet50"):
+        frozen_backbone("resnet5")
