@@ -20,11 +20,11 @@ SMALL = ("--device", "cpu", "--workers", 0, "--batch", 2, "--set", "queries=3")
 
 @pytest.fixture(scope="module")
 def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty pictures of blue cats and red dogs."""
+    """Many pictures of blue cats and red dogs."""
     root, rng = tmp_path_factory.mktemp("voc"), np.random.default_rng(0)
     (root / "JPEGImages").mkdir()
     (root / "SegmentationClass").mkdir()
-    for number in range(40):
+    for number in range(150):
         values = np.zeros((64, 80), np.uint8)
         image = rng.integers(90, 160, (64, 80, 3), np.uint8)
         for category, colour in ((8, (250, 30, 30)), (12, (30, 30, 250))):
@@ -88,7 +88,13 @@ def test_the_tube_stage_begins_with_the_image_stage(voc: Path, tmp_path: Path, i
     ("words", "expected"),
     [
         (("--method", "dcsm", "--steps", 1), "did you mean dcsam"),
-        (("--method", "dcsam",), "no length of training"),
+        (
+            (
+                "--method",
+                "dcsam",
+            ),
+            "no length of training",
+        ),
         (("--method", "dcsam", "--schedule", "ic-voss"), "did you mean ic-vos"),
         (("--method", "dcsam", "--steps", 1, "--preset", "realease"), "did you mean release"),
         (("--method", "dcsam", "--steps", 1, "--set", "queris=3"), "did you mean queries"),
@@ -100,7 +106,8 @@ def test_the_tube_stage_begins_with_the_image_stage(voc: Path, tmp_path: Path, i
         (("--method", "vrp_sam", "--steps", 1, "--stage", "tube"), "no tube stage"),
         (("--method", "dcsam", "--steps", 1, "--stage", "tub"), "did you mean tube"),
         (("--method", "dcsam", "--steps", 1, "--annotation", "scrible"), "did you mean scribble"),
-        (("--method", "dcsam", "--steps", 1, "--shots", 50), "no class with enough pictures"),
+        (("--method", "dcsam", "--steps", 1, "--shots", 200), "no class with enough pictures"),
+        (("--method", "dcsam", "--steps", 1, "--shots", 20, "--validate", 2), "leave --validate"),
         (("--method", "dcsam", "--steps", 1, "--start", "nothing.safetensors"), "no such file of weights"),
     ],
 )

@@ -15,7 +15,7 @@ from baselines.common.annotations import ANNOTATIONS, Annotation
 from baselines.common.encoders import Encoders, frozen_backbone
 from baselines.common.episodes import EpisodeBatches, Tube, TubeBatches
 from baselines.common.generator_file import GeneratorFile, write_generator
-from baselines.common.training import ImageTrainee, Losses, TubeTrainee, episode_iou
+from baselines.common.training import ImageTrainee, Losses, Seeing, TubeTrainee, class_means, episode_iou
 from baselines.common.tuning import Adapters, Tuning
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.files import to_json, write_text
@@ -88,7 +88,7 @@ class Request:
     cache: float = 0.0  # GiB
     start: GeneratorFile | None = None
     validation: tuple[ClassPictures, int] | None = None  # and how many episodes of it
-    facts: Mapping[str, Any] = field(default_factory=dict)  # to be kept with the weights
+    facts: Mapping[str, Any] = field(default_factory=dict)  # to be kept with the weights, and agreed in by a resume
 
 
 def train_generator(
@@ -109,7 +109,7 @@ def train_generator(
     _check(request)
     device = device_named(request.device)
     sam, decoding = _sam(request, device)
-    method = make(decoding.width)
+    method = drawn(lambda: make(decoding.width), options.seed)
     tuning = Tuning(request.trained, method.adapters)
     _begin(request, method, sam)
     tuning.prepare(method.network, sam, encoding=request.stage == "tube")
@@ -125,7 +125,7 @@ def train_generator(
         request.annotation,
         request.balance,
     )
-    stills = ImageTrainee(method.network.to(device), encoders, method.losses, episodes, cache=request.cache)
+    stills = ImageTrainee(method.network.to(device), Seeing(encoders, episodes.image, request.cache), method.losses)
     if request.stage == "image":
         train(stills, episodes, options, request.out, _facts(request, method), on_report=on_report)
     else:
@@ -136,8 +136,15 @@ def train_generator(
     )
     write_generator(request.out / RESULT, content)
     if request.validation:
-        _validate(stills, request, request.out / "validation.json")
+        _validate(stills, episodes, request, request.out / "validation.json")
     return request.out / RESULT
+
+
+def drawn(make: Callable[[], Trainable], seed: int) -> Trainable:
+    """A method whose first weights come from `seed`; numbers that others draw are left alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
 
 
 def _check(request: Request) -> None:
@@ -145,8 +152,19 @@ def _check(request: Request) -> None:
         if given not in known:
             raise UserInputError(f"no such {what}", given, fix=did_you_mean(given, known))
     if not request.categories:
-        found, expected = f"{len(request.data)} pictures", f"a class with {request.shots + 1} pictures"
-        raise DataError("no class with enough pictures", request.data.name, found, expected, "lower --shots, or add pictures")
+        raise _too_few(request.data, request.shots)
+    if request.validation and not _able(request.validation[0], request.shots):
+        raise _too_few(request.validation[0], request.shots)
+
+
+def _able(data: ClassPictures, shots: int) -> tuple[int, ...]:
+    """The classes that an episode can be drawn of."""
+    return tuple(category for category in data.categories if len(data.members(category)) > shots)
+
+
+def _too_few(data: ClassPictures, shots: int) -> DataError:
+    found, expected = f"{len(data)} pictures", f"a class with {shots + 1} pictures"
+    return DataError("no class with enough pictures", data.name, found, expected, "lower --shots, leave --validate, or add pictures")
 
 
 def image_size_of(backbone: str) -> int:
@@ -198,6 +216,7 @@ def _changed(request: Request, tuning: Tuning, sam: nn.Module) -> dict[str, Any]
 def _facts(request: Request, method: Trainable) -> dict[str, Any]:
     """What a resume must agree in."""
     return {
+        **request.facts,
         "method": method.name,
         **{f"options.{name}": value for name, value in method.options.items()},
         "data": request.data.name,
@@ -214,13 +233,12 @@ def _facts(request: Request, method: Trainable) -> dict[str, Any]:
     }
 
 
-def _validate(stills: ImageTrainee, request: Request, path: Path) -> None:
+def _validate(stills: ImageTrainee, trained_on: EpisodeBatches, request: Request, path: Path) -> None:
     """IoU on episodes of pictures that were not trained on."""
     if request.validation is None:
         return
     data, count = request.validation
-    categories = tuple(category for category in data.categories if len(data.members(category)) > request.shots)
-    batches = replace(stills.batches, data=data, categories=categories, seed=0, mirror=False, balance=0.0)
-    scores = episode_iou(stills, batches, count)
-    by_class = {data.categories[category]: round(float(np.mean(values)), 4) for category, values in sorted(scores.items())}
+    batches = replace(trained_on, data=data, categories=_able(data, request.shots), seed=0, mirror=False, balance=0.0)
+    scores = episode_iou(stills, batches, Seeing(stills.seeing.encoders, batches.image), count)
+    by_class = {name: round(mean, 4) for name, mean in class_means(scores, data.categories).items()}
     write_text(path, to_json({"episodes": count, "miou": round(float(np.mean(list(by_class.values()))), 4), "classes": by_class}))

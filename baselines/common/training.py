@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from icvos.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from icvos.models.token_decoding import SamFeatures, enlarged
 from icvos.training.losses import LOGIT_LIMIT, mask_iou
 from icvos.training.tracking import Clips, followed, prompted_by_tokens
+from icvos.types import Image
 
 GIBIBYTE = 1 << 30
 
@@ -37,23 +38,53 @@ class Answered(Protocol):
 Losses = Callable[[Tensor, Tensor], Mapping[str, Tensor]]  # logits (B, H, W), truth (B, H, W): "loss", and parts to be logged
 
 
+class Seeing:
+    """Pictures as the frozen networks see them; as many as there is room for are remembered, so that these are encoded once."""
+
+    def __init__(self, encoders: Encoders, image: Callable[[Shown], Image], cache: float = 0.0) -> None:
+        """Remember nothing yet.
+
+        Args:
+            encoders: frozen.
+            image: reads a picture.
+            cache: GiB of features kept in half precision; 0 for none.
+        """
+        self.encoders, self.image = encoders, image
+        self.room, self.known = int(cache * GIBIBYTE), dict[Shown, Seen]()
+        self.remembers = self.room > 0
+
+    def __call__(self, pictures: Sequence[Shown]) -> Seen:
+        """Features of pictures, in their order."""
+        if not self.remembers:
+            return self.encoders.see([self.image(shown) for shown in pictures])
+        return _stacked([self._recalled(shown) for shown in pictures])
+
+    def _recalled(self, shown: Shown) -> Seen:
+        """From memory, or now; rounded either way, so that what is remembered makes no difference."""
+        seen = self.known.get(shown)
+        if seen is None:
+            seen = _mapped(self.encoders.see([self.image(shown)]), lambda maps: maps.to(torch.float16))
+            size = sum(part.numel() * 2 for part in _parts(seen))
+            if self.room >= size:
+                self.room -= size
+                self.known[shown] = seen
+        return _mapped(seen, lambda maps: maps.float())
+
+
 class ImageTrainee(nn.Module):
     """The image stage: the loss of a query's mask."""
 
-    def __init__(self, generator: nn.Module, encoders: Encoders, losses: Losses, batches: EpisodeBatches, *, cache: float = 0.0) -> None:
+    def __init__(self, generator: nn.Module, seeing: Seeing, losses: Losses) -> None:
         """Put together what is trained and what is not.
 
         Args:
             generator: called with features, supports, masks, the backbone's last stage and the decoding; gives an `Answered`.
-            encoders: frozen but for the mask decoder, if its parameters require gradients.
+            seeing: how pictures are looked at; what it looks with is frozen but for the mask decoder, if that requires gradients.
             losses: of logits and truth.
-            batches: whose pictures are asked for by number.
-            cache: GiB of features kept in half precision, so that a picture is encoded once; 0 for none.
         """
         super().__init__()
-        self.generator, self.mask_decoder = generator, encoders.decoding.mask_decoder
-        self.encoders, self.losses, self.batches = encoders, losses, batches
-        self.room, self.known = int(cache * GIBIBYTE), dict[Shown, Seen]()
+        self.generator, self.mask_decoder = generator, seeing.encoders.decoding.mask_decoder
+        self.seeing, self.losses = seeing, losses
 
     def forward(self, batch: EpisodeBatch) -> dict[str, Tensor]:
         """The loss, its parts, and the mean IoU."""
@@ -63,10 +94,10 @@ class ImageTrainee(nn.Module):
 
     def answer(self, batch: EpisodeBatch) -> tuple[Tensor, Tensor]:
         """Logits (B, S, S) and truth (B, S, S) of 0 and 1."""
-        queries, supports = self._seen(batch.queries), self._seen(batch.supports)
+        queries, supports, encoders = self.seeing(batch.queries), self.seeing(batch.supports), self.seeing.encoders
         device = queries.level3.device
         truth, masks = (torch.as_tensor(part).to(device).float() for part in (batch.truth, batch.masks))
-        out: Answered = self.generator(queries, supports, masks, self.encoders.deepen, self.encoders.decoding)
+        out: Answered = self.generator(queries, supports, masks, encoders.deepen, encoders.decoding)
         return out.enlarged((truth.shape[-2], truth.shape[-1])).float(), truth
 
     def train(self, mode: bool = True) -> Self:
@@ -74,22 +105,6 @@ class ImageTrainee(nn.Module):
         super().train(mode)
         self.mask_decoder.eval()
         return self
-
-    def _seen(self, pictures: list[Shown]) -> Seen:
-        if not self.room:
-            return self.encoders.see([self.batches.image(shown) for shown in pictures])
-        return _stacked([self._recalled(shown) for shown in pictures])
-
-    def _recalled(self, shown: Shown) -> Seen:
-        """From memory, or now; rounded either way, so that what is remembered makes no difference."""
-        seen = self.known.get(shown)
-        if seen is None:
-            seen = _mapped(self.encoders.see([self.batches.image(shown)]), lambda maps: maps.to(torch.float16))
-            size = sum(part.numel() * 2 for part in _parts(seen))
-            if self.room >= size:
-                self.room -= size
-                self.known[shown] = seen
-        return _mapped(seen, lambda maps: maps.float())
 
 
 class TubeTrainee(nn.Module):
@@ -102,8 +117,8 @@ class TubeTrainee(nn.Module):
 
     def forward(self, batch: TubeBatch) -> dict[str, Tensor]:
         """The loss of whole tubes, its parts, and the mean IoU over frames."""
-        stills, images = self.stills, [self.stills.batches.image(shown) for shown in batch.supports]
-        encoders, device = stills.encoders, self.sam2.no_mem_embed.device
+        stills, encoders, device = self.stills, self.stills.seeing.encoders, self.sam2.no_mem_embed.device
+        images = [stills.seeing.image(shown) for shown in batch.supports]  # not remembered: what encodes them may be in training
         truth, masks = (torch.as_tensor(part).to(device).float() for part in (batch.truth, batch.masks))
         frames = np.asarray(torch.as_tensor(batch.frames).cpu())
         query, supports = encoders.see(list(frames[:, 0])), encoders.see(images)
@@ -145,13 +160,13 @@ def _built(parts: list[Tensor]) -> Seen:
 
 
 @torch.no_grad()
-def episode_iou(trainee: ImageTrainee, batches: EpisodeBatches, episodes: int, batch: int = 8) -> dict[int, list[float]]:
+def episode_iou(trainee: ImageTrainee, batches: EpisodeBatches, seeing: Seeing, episodes: int, batch: int = 8) -> dict[int, list[float]]:
     """IoU of episodes that are drawn for measuring, in order of their number, by class.
 
-    The trainee answers as at inference; its own batches are left alone.
+    The trainee answers as at inference; its own way of seeing is left alone.
     """
-    kept, scores = (trainee.batches, trainee.room, trainee.known), dict[int, list[float]]()
-    trainee.batches, trainee.room, trainee.known = batches, 0, {}
+    kept, scores = trainee.seeing, dict[int, list[float]]()
+    trainee.seeing = seeing
     trainee.eval()
     try:
         for first in range(0, episodes, batch):
@@ -161,6 +176,11 @@ def episode_iou(trainee: ImageTrainee, batches: EpisodeBatches, episodes: int, b
             for category, iou in zip(drawn.categories, ious.tolist(), strict=True):
                 scores.setdefault(category, []).append(iou)
     finally:
-        trainee.batches, trainee.room, trainee.known = kept
+        trainee.seeing = kept
         trainee.train()
     return scores
+
+
+def class_means(scores: Mapping[int, Sequence[float]], names: Mapping[int, str]) -> dict[str, float]:
+    """Mean IoU of each class by name, in order of ids."""
+    return {names[category]: float(np.mean(values)) for category, values in sorted(scores.items())}

@@ -1,6 +1,6 @@
 """Puts trained prompt generators into the package: their files, and what the registry of weights says of them.
 
-    python benchmarks/generators/embed.py dcsam_nano=dcsam/generator.safetensors vrp_sam_nano=vrp_sam/generator.safetensors
+python benchmarks/generators/embed.py dcsam_nano=dcsam/generator.safetensors vrp_sam_nano=vrp_sam/generator.safetensors
 """
 
 from __future__ import annotations
