@@ -63,6 +63,22 @@ def test_trained_weights_run(method: str, voc: Path, tmp_path: Path, icvos: Call
     assert said.code == 2 and "weights of another method" in said.err
 
 
+def test_what_is_embedded_is_named_and_what_is_not_is_counted(
+    toy_release: Path, tmp_path: Path, icvos: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ICVOS_WEIGHTS", str(tmp_path / "weights"))
+    words = ("run", "--method", "vrp_sam", "--benchmark", toy_release, "--out", tmp_path / "runs", "--limit", 1)
+    said = icvos(*words)
+    assert said.code == 0 and "vrp_sam_nano: small weights that come along" in said.err, said
+    assert "small weights" not in icvos(*words, "--json").err
+    assert json.loads(icvos(*words, "--dry-run", "--json").out)["download_bytes"] == 0
+    for more in ((), ("--dry-run",)):
+        said = icvos(*words, "--sam", "sam2.1_hiera_t", *more)
+        assert said.code == 2 and "trained with another SAM 2" in said.err and "--sam sam2_nano" in said.err, said
+    larger = icvos("run", "--method", "naive-sam2", *words[3:], "--sam", "sam2.1_hiera_t", "--dry-run", "--json")
+    assert json.loads(larger.out)["download_bytes"] == 156_008_466
+
+
 def test_the_tube_stage_begins_with_the_image_stage(voc: Path, tmp_path: Path, icvos: Callable[..., Any]) -> None:
     words = ("train", "--method", "dcsam", "--data", f"voc_small={voc}", *SMALL)
     said = icvos(*words, "--steps", 1, "--out", tmp_path / "image")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from baselines.common.features import Seen
     from baselines.common.generator_file import GeneratorFile
 
+EMBEDDED_SAM = "sam2_nano"  # which the embedded generators were trained with
 HandOver: TypeAlias = Literal["tokens", "mask"]
 
 
@@ -86,12 +87,16 @@ class GeneratedPrompts:
     """The prompter: tokens for SAM 2's decoder, or the mask that they give on frame 0."""
 
     def __init__(self, method: GeneratorMethod, compute: Compute, hand_over: HandOver) -> None:
-        """Nothing is built before the first frame.
+        """Nothing is built before the first frame, but a file of one's own is looked at.
 
         Args:
             method: which.
             compute: its `weights` are the generator's; SAM 2's own come from the registry.
             hand_over: what goes to SAM 2.
+
+        Raises:
+            UserInputError: see `file`.
+            DataError: see `file`.
         """
         self.method, self.compute, self.hand_over = method, compute, hand_over
         self.sam2 = ChosenSam2(replace(compute, weights=None), tuned=lambda: self.file.sam_state)
@@ -104,6 +109,8 @@ class GeneratedPrompts:
         )
         self._findings: list[tuple[int, Finding]] = []
         self._last: tuple[Image, Seen] | None = None
+        if compute.weights is not None or compute.sam != EMBEDDED_SAM:
+            self.file  # noqa: B018  # one that does not fit is told of before anything is fetched or written
 
     @cached_property
     def file(self) -> GeneratorFile:

@@ -49,7 +49,7 @@ def compute(command: Command) -> Command:
         click.option("--objects-at-once", type=click.IntRange(1), default=16, show_default=True, help="Lower it where memory is short."),
         click.option("--precision", default="fp32", show_default=True, metavar="fp32|bf16", help="What the model computes in."),
         click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where it computes."),
-        click.option("--weights", metavar="FILE", help="Weights of your own for --sam."),
+        click.option("--weights", metavar="FILE", help="Weights of your own: for --sam, or the prompt generator's."),
         click.option("--sam", default="sam2_nano", show_default=True, metavar="NAME|FILE.yaml", help="The SAM 2 of methods that use one."),
     ):
         gathered = option(gathered)

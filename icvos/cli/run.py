@@ -12,7 +12,8 @@ from icvos.cli import options
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
     from icvos.runner import RunReport
-    from icvos.types import Compute
+    from icvos.types import Compute, MethodCard
+    from icvos.weights import WeightFile
 
 
 @click.command("run")
@@ -48,6 +49,7 @@ def command(
     icvos run --method my_method.py:MyMethod --limit 5
     icvos run --method support-shape --shard 2/8
     icvos run --method naive-sam2 --sam sam2.1_hiera_l --device cuda --precision bf16
+    icvos run --method dcsam --sam sam2.1_hiera_l --weights dcsam/generator.safetensors
     """
     import json
 
@@ -62,9 +64,11 @@ def command(
     store = PredictionStore.resume(root, run_key(release, loaded)) if dry_run else open_store(release, loaded, root)
     plan = _plan(release, root, [name for ids in planned(release, store, shard=shard, limit=limit) for name in ids])
     if dry_run or store is None:
-        plan["download_bytes"] = _download(compute) if loaded.card.weights != "none" else 0
+        plan["download_bytes"] = _download(loaded.card)
         click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan))
         return
+    if not as_json and (embedded := [file.name for file in _known_weights(loaded.card) if file.embedded]):
+        click.echo(f"icvos: {' and '.join(embedded)}: small weights that come along; --sam and --weights take larger ones", err=True)
     with bar(loaded.card.name, plan["masks"], "frames") as advance:
         report = run(loaded, release, store, shard=shard, limit=limit, workers=workers, on_event=lambda event: advance(event.masks))
     click.echo(json.dumps(_done(report), indent=1) if as_json else _done_text(report))
@@ -117,12 +121,19 @@ def _plan(release: Benchmark, root: Path, episode_ids: list[str]) -> dict[str, A
     }
 
 
-def _download(compute: Compute) -> int:
-    """The bytes of weights that would be fetched first."""
-    from icvos.weights import weight_files, weight_path
+def _known_weights(card: MethodCard) -> list[WeightFile]:
+    """What the card names of the registry: name and hash together, for a user's file stands behind the model's name alone."""
+    from icvos.weights import weight_files
 
-    file = weight_files().get(compute.weights or compute.sam)
-    return 0 if file is None or weight_path(file).is_file() else file.size or 0
+    said = f" {card.weights} "
+    return [file for name, file in weight_files().items() if f" {name} {file.public_hash} " in said]
+
+
+def _download(card: MethodCard) -> int:
+    """The bytes of weights that would be fetched first."""
+    from icvos.weights import weight_path
+
+    return sum(file.size or 0 for file in _known_weights(card) if not weight_path(file).is_file())
 
 
 def _plan_text(plan: dict[str, Any]) -> str:
