@@ -3,8 +3,8 @@
     python benchmarks/prompting.py sizes                  DC-SAM's Table 14, counted: no weights needed
     python benchmarks/prompting.py time [--rounds 5]      seconds, with the embedded models
 
-`sizes` counts one episode of one support through everything that an episode runs: backbone and SAM's encoder on both pictures,
-the generator, and SAM's decoder as often as it is asked. Multiplications and additions both count, as torch's counter has it.
+`sizes` counts one episode of one support: backbone and SAM's encoder on both pictures, then the generator with SAM's decoder, as
+often as it is asked, and the backbone's last stage. Multiplications and additions both count, as torch's counter has it.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.common.encoders import Encoders, frozen_backbone
+from baselines.common.features import Seen
 from baselines.common.train_generator import Trainable
 from baselines.vrp_sam_train import trainable as vrp_sam
 from dcsam.train import trainable as dcsam
 from icvos.models import build_sam2
-from icvos.models.backbones import build_backbone
+from icvos.models.backbones import Backbone, build_backbone
 from icvos.models.sam import build_sam
-from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, TokenDecoding
+from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, SamFeatures, TokenDecoding
 
 
 def methods(width: int, sam: str, backbone: str) -> dict[str, Trainable]:
@@ -39,25 +43,51 @@ def methods(width: int, sam: str, backbone: str) -> dict[str, Trainable]:
 
 
 def sizes(options: argparse.Namespace) -> None:
-    """Trained parameters in millions, and GFLOPs of a whole episode and of the generator with the decoder alone."""
+    """Trained parameters in millions, and GFLOPs of one episode: what is frozen, then the generator with the decoder."""
     for sam in options.sam:
-        decoding: TokenDecoding
-        if sam.startswith("sam_vit"):
-            decoding = Sam1Tokens(build_sam(sam, "untrained", "cpu"))
-        else:
-            decoding = Sam2Tokens(build_sam2(sam, "untrained", "cpu"))
-        for name, method in methods(decoding.width, sam, "resnet50_v2").items():
-            encoders = Encoders(build_backbone("resnet50_v2", dilation="later-blocks"), decoding, method.image_size)
-            images = [np.zeros((512, 512, 3), np.uint8)]
-            with FlopCounterMode(display=False) as seeing, torch.no_grad():
-                query, support = encoders.see(images), encoders.see(images)
-            mask = torch.ones(1, 1, 512, 512)
-            with FlopCounterMode(display=False) as prompting, torch.no_grad():
-                method.network.eval()(query, support, mask, encoders.deepen, decoding)
-            count = parameters(method.network) / 1e6
-            whole = (seeing.get_total_flops() + prompting.get_total_flops()) / 1e9
-            own = prompting.get_total_flops() / 1e9
-            print(f"{sam:14} {name:34} {count:6.3f} M  {whole:8.1f} GFLOP  of it prompts {own:6.1f}", flush=True)
+        model = (build_sam if sam.startswith("sam_vit") else build_sam2)(sam, "untrained", "cpu")
+        model.requires_grad_(False)
+        decoding, shapes_only = _decoding(sam, model), _decoding(sam, deepcopy(model).to("meta"))
+        for name, method in methods(decoding.width, sam, options.backbone).items():
+            backbone, counted = on_paper(options.backbone), Encoders(on_paper(options.backbone), shapes_only, method.image_size)
+            looking, _ = gigaflops(partial(backbone, torch.empty(2, 3, method.image_size, method.image_size, device="meta")))
+            frozen, seen = gigaflops(partial(counted.see, [np.zeros((8, 8, 3), np.uint8)] * 2))
+            part = _at_random(seen, 1)
+            mask, network = torch.ones(1, 1, method.image_size, method.image_size), method.network.eval().requires_grad_(False)
+            deepest = on_paper(options.backbone).to_empty(device="cpu")
+            prompting, _ = gigaflops(partial(network, part, part, mask, Encoders(deepest, decoding, method.image_size).deepen, decoding))
+            print(
+                f"{sam:13} {name:34} {parameters(network) / 1e6:6.3f} M, GFLOP: backbone {looking:6.1f}, "
+                f"SAM's encoder {frozen - looking:8.1f}, prompting {prompting:6.1f}",
+                flush=True,
+            )
+
+
+def _decoding(sam: str, model: nn.Module) -> TokenDecoding:
+    return Sam1Tokens(model) if sam.startswith("sam_vit") else Sam2Tokens(model)
+
+
+def on_paper(name: str) -> Backbone:
+    """A backbone as the methods build it, with shapes and no values: counting needs no more."""
+    with torch.device("meta"):
+        return build_backbone(name, dilation="later-blocks" if name.startswith("resnet") else None)
+
+
+def gigaflops(what: Callable[[], Any]) -> tuple[float, Any]:
+    """How many, and what it gave."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        given = what()
+    return counter.get_total_flops() / 1e9, given
+
+
+def _at_random(seen: Seen, count: int) -> Seen:
+    """Features of the same shapes on the CPU."""
+
+    def drawn(maps: Tensor) -> Tensor:
+        return torch.randn(count, *maps.shape[1:])
+
+    sam = seen.sam_features
+    return Seen(drawn(seen.level2), drawn(seen.level3), SamFeatures(drawn(sam.embedding), tuple(map(drawn, sam.fine))))
 
 
 def parameters(module: nn.Module) -> int:
@@ -113,6 +143,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     counting = commands.add_parser("sizes", help="parameters and arithmetic")
     counting.add_argument("--sam", nargs="+", default=["sam2_hiera_l"])
+    counting.add_argument("--backbone", default="resnet50_v2")
     counting.set_defaults(run=sizes)
     timing = commands.add_parser("time", help="seconds")
     timing.add_argument("--rounds", type=int, default=5)

@@ -59,3 +59,10 @@ def test_the_embedded_model_segments_pictures_that_it_never_saw(sample_data: Pat
 
     classes, _ = map(json.loads, run("nano/evaluate.py", "--data", sample_data, "--limit", 12).splitlines())
     assert classes["box"] > classes["the box itself"] and classes["1 click"] > 0.4
+
+
+def test_the_index_of_coco_gives_what_pycocotools_gives() -> None:
+    pytest.importorskip("pycocotools", reason="pycocotools is not installed")
+    lines = run("coco_index.py", "--images", 210, "--annotations", 800).splitlines()[1:]
+    assert [line[:14].strip() for line in lines] == ["icvos, first", "icvos, again", "pycocotools"]
+    assert len({line.rpartition(", ")[2] for line in lines}) == 1  # as many pixels
