@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from baselines.common.features import Deepen, Seen, masked_average, middle_levels, on_grid, prior_mask
 from baselines.common.generator_file import GeneratorFile
+from baselines.common.windows import SupportView
 from icvos.errors import DataError
 from icvos.models.checkpoints import read_state, renamed
 from icvos.models.token_decoding import TokenDecoding, enlarged
@@ -35,6 +36,7 @@ class VrpSamConfig:
     width: int = 256  # of a decoder token: 256, 128 for sam2_nano
     queries: int = 50
     heads: int = 4
+    support_view: SupportView = "picture"  # see support_window; the embedded weights look closer
 
 
 class Prompted(NamedTuple):

@@ -38,4 +38,5 @@ def trainable(width: int, backbone: str, changes: Mapping[str, Any]) -> Trainabl
         dice = dice_loss(logits[:, None], truth[:, None]).mean()
         return {"loss": entropy + dice, "bce": entropy.detach(), "dice": dice.detach()}
 
-    return Trainable("vrp_sam", asdict(config), VrpSam(config, middle_channels_of(backbone)), config.image_size, losses)
+    network = VrpSam(config, middle_channels_of(backbone))
+    return Trainable("vrp_sam", asdict(config), network, config.image_size, losses, view=config.support_view)

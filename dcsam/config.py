@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+from baselines.common.windows import SupportView
 from icvos.errors import UserInputError, did_you_mean
 
 Preset: TypeAlias = Literal["default", "paper", "release"]
@@ -40,8 +41,11 @@ class DcSamConfig:
     dice: Literal["linear", "squared"] = "linear"  # Equation 22 squares; the release does not, and adds 1
     shots: Literal["all", "last"] = "all"  # which supports are attended to; release: the last overwrites the others
 
+    # What neither has
+    support_view: SupportView = "object"  # see support_window
 
-RELEASE: dict[str, Any] = {"negative_keys": "support", "mixed_masks": True, "shots": "last"}
+
+RELEASE: dict[str, Any] = {"negative_keys": "support", "mixed_masks": True, "shots": "last", "support_view": "picture"}
 PAPER: dict[str, Any] = {
     "prior": "min-max",
     "mask_gain": 1.0,
@@ -49,6 +53,7 @@ PAPER: dict[str, Any] = {
     "query_positions": False,
     "residual": False,
     "dice": "squared",
+    "support_view": "picture",
 }
 PRESETS: dict[str, dict[str, Any]] = {"default": {}, "paper": PAPER, "release": RELEASE}
 

@@ -50,7 +50,7 @@ def trainable(width: int, sam: str, backbone: str, chosen: str, changes: Mapping
         return {"loss": loss.total, "bce": loss.cross_entropy.detach(), "dice": loss.dice.detach()}
 
     tube = mask_tube if augmented else _still
-    return Trainable("dcsam", asdict(config), network, config.image_size, losses, (add_lora, merged), tube)
+    return Trainable("dcsam", asdict(config), network, config.image_size, losses, (add_lora, merged), tube, config.support_view)
 
 
 def _still(image: Image, mask: Mask, rng: np.random.Generator) -> MaskTube:  # nothing is drawn

@@ -91,6 +91,11 @@ class PluginError(IcvosError):
     exit_code = 5
 
 
+def missing_package(what: str, error: ModuleNotFoundError, extra: str) -> UserInputError:
+    """What to say where `what` cannot be had without an extra of this package."""
+    return UserInputError(f"{what} needs more packages", error.name or extra, "not installed", fix=f"run: pip install 'icvos[{extra}]'")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """An imperative for an unknown name: the closest known ones, or all of them."""
     names = sorted(known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,3 +139,15 @@ def test_data_that_is_none(tmp_path: Path, icvos: Callable[..., Any]) -> None:
     for data, expected in known.items():
         said = icvos("train", "--method", "dcsam", "--data", data, "--steps", 1, "--out", tmp_path / "out")
         assert said.code in {2, 3} and expected in said.err, said
+
+
+@pytest.mark.parametrize(("package", "extra"), [("accelerate", "train"), ("icvos.training.coco_index", "train")])
+def test_what_is_not_installed(
+    package: str, extra: str, voc: Path, tmp_path: Path, icvos: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations/instances_train2017.json").write_text("{}")
+    data = f"coco={tmp_path}" if "coco" in package else f"voc_small={voc}"
+    said = icvos("train", "--method", "dcsam", "--data", data, "--steps", 1, "--out", tmp_path / "out")
+    assert said.code == 2 and f"training needs more packages: {package}" in said.err and f"icvos[{extra}]" in said.err, said

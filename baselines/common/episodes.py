@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.common.annotations import Annotation, annotated
+from baselines.common.windows import SupportView, Window, seen_through, support_window
 from icvos.training.class_pictures import ClassPictures
 from icvos.training.episodes import Draw, draw_episode, episode_rng
 from icvos.types import Image, Mask
 
 
 class Shown(NamedTuple):
-    """A picture of a data set, mirrored or not."""
+    """A picture of a data set, mirrored or not, and which part of it."""
 
     picture: int
     mirrored: bool
+    window: Window | None = None  # of the picture as it is shown
 
 
 class EpisodeBatch(NamedTuple):
@@ -45,6 +47,7 @@ class EpisodeBatches:
     mirror: bool = False  # half of the pictures
     annotation: Annotation = "mask"
     balance: float = 0.0  # see draw_episode
+    view: SupportView = "picture"  # see support_window
 
     def __call__(self, step: int, items: Sequence[int]) -> EpisodeBatch:
         """The episodes `items` of a step."""
@@ -54,11 +57,13 @@ class EpisodeBatches:
             draw = draw_episode(self.data, self.categories, self.shots, rng, self.balance)
             shown = [Shown(picture, self.mirror and bool(rng.random() < 0.5)) for picture in (draw.query, *draw.supports)]
             true, *others = (self._mask(part, draw) for part in shown)
+            marked = [annotated(mask, self.annotation, rng) for mask in others]
+            windows = [support_window(mask, self.view) for mask in marked]
             categories.append(draw.category)
             queries.append(shown[0])
-            supports += shown[1:]
+            supports += [part._replace(window=window) for part, window in zip(shown[1:], windows, strict=True)]
             truth.append(_squared(true, self.side))
-            masks.append(np.stack([_squared(annotated(mask, self.annotation, rng), self.side) for mask in others]))
+            masks.append(np.stack([_squared(mask, self.side) for mask in map(seen_through, marked, windows)]))
         return EpisodeBatch(categories, queries, supports, np.stack(truth), np.stack(masks))
 
     def _mask(self, shown: Shown, draw: Draw) -> Mask:
@@ -68,7 +73,8 @@ class EpisodeBatches:
     def image(self, shown: Shown) -> Image:
         """A picture as it is shown."""
         image = self.data.image(shown.picture)
-        return np.ascontiguousarray(image[:, ::-1]) if shown.mirrored else image
+        image = np.ascontiguousarray(image[:, ::-1]) if shown.mirrored else image
+        return seen_through(image, shown.window)
 
 
 class Tube(Protocol):

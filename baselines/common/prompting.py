@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import cv2
 import numpy as np
 
+from baselines.common.windows import SupportView, seen_through, support_window
 from icvos.errors import Finding, UserInputError
 from icvos.files import sha256_file
 from icvos.propagate.base import Propagated, propagated
@@ -32,7 +33,7 @@ HandOver: TypeAlias = Literal["tokens", "mask"]
 class Parts(NamedTuple):
     """A prompt generator's own code; fetched when it is needed, because it brings torch along."""
 
-    config: Any  # a record of options that has `backbone`, `image_size` and `width`
+    config: Any  # a record of options that has `backbone`, `image_size`, `width` and `support_view`
     network: Callable[[Any, int], nn.Module]  # of a config and the channels of the backbone's middle levels
     read_official: Callable[[Path], GeneratorFile]
 
@@ -81,6 +82,7 @@ class _Ready(NamedTuple):
     network: nn.Module
     encoders: Encoders
     side: int  # pixels of masks
+    view: SupportView
 
 
 class GeneratedPrompts:
@@ -147,11 +149,14 @@ class GeneratedPrompts:
         import torch
 
         ready = self._ready
-        shown = np.stack([cv2.resize(mask.astype(np.uint8), (ready.side, ready.side), interpolation=cv2.INTER_NEAREST) for mask in masks])
+        windows = [support_window(mask, ready.view) for mask in masks]
+        parts = [seen_through(mask, window).astype(np.uint8) for mask, window in zip(masks, windows, strict=True)]
+        shown = np.stack([cv2.resize(part, (ready.side, ready.side), interpolation=cv2.INTER_NEAREST) for part in parts])
         with torch.inference_mode():
             query = self._seen(frame)
             given = torch.from_numpy(shown)[None].to(query.level3.device).float()
-            out = ready.network(query, ready.encoders.see(images), given, ready.encoders.deepen, ready.encoders.decoding)
+            supports = ready.encoders.see(list(map(seen_through, images, windows)))
+            out = ready.network(query, supports, given, ready.encoders.deepen, ready.encoders.decoding)
             if self.hand_over == "tokens":
                 return TokenPrompt(out.tokens[0].float().cpu().numpy())
             return MaskPrompt((out.enlarged((frame.shape[0], frame.shape[1]))[0] > 0).cpu().numpy())
@@ -171,7 +176,9 @@ class GeneratedPrompts:
         decoding = Sam2Tokens(propagator.model)
         network, config = self.method.build(content, decoding.width)
         frozen = frozen_backbone(config.backbone, offline=self.compute.offline).to(propagator.device)
-        return _Ready(network.to(propagator.device).eval(), Encoders(frozen, decoding, config.image_size), config.image_size)
+        return _Ready(
+            network.to(propagator.device).eval(), Encoders(frozen, decoding, config.image_size), config.image_size, config.support_view
+        )
 
     def _facts(self) -> dict[str, Any]:
         """What the card must say of both sets of weights; nothing is built for it."""

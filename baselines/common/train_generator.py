@@ -17,6 +17,7 @@ from baselines.common.episodes import EpisodeBatches, Tube, TubeBatches
 from baselines.common.generator_file import GeneratorFile, write_generator
 from baselines.common.training import ImageTrainee, Losses, Seeing, TubeTrainee, class_means, episode_iou
 from baselines.common.tuning import Adapters, Tuning
+from baselines.common.windows import SupportView
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.files import to_json, write_text
 from icvos.models.backbones import BACKBONES
@@ -66,6 +67,7 @@ class Trainable(NamedTuple):
     losses: Losses
     adapters: Adapters | None = None
     tube: Callable[[Image, Mask, np.random.Generator], Tube] | None = None
+    view: SupportView = "picture"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ def train_generator(
         request.mirror,
         request.annotation,
         request.balance,
+        method.view,
     )
     stills = ImageTrainee(method.network.to(device), Seeing(encoders, episodes.image, request.cache), method.losses)
     if request.stage == "image":

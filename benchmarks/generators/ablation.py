@@ -30,7 +30,7 @@ from icvos.training.loop import TrainOptions, train
 
 SAM, BACKBONE = "sam2_nano", "efficientnet_lite0"
 ROWS: dict[str, Callable[[int], Trainable]] = {
-    "VRP-SAM": lambda width: vrp_sam(width, BACKBONE, {}),
+    "VRP-SAM": lambda width: vrp_sam(width, BACKBONE, {"support_view": "object"}),
     "+ positive and negative branch": lambda width: dcsam(width, SAM, BACKBONE, "default", {"sam_fusion": False, "cyclic": False}),
     "+ SAM feature fusion": lambda width: dcsam(width, SAM, BACKBONE, "default", {"cyclic": False}),
     "+ cyclic consistency": lambda width: dcsam(width, SAM, BACKBONE, "default", {}),
@@ -76,7 +76,7 @@ def _episodes(sources: Sequence[str], split: str, side: int, seed: int) -> Episo
     data = together([open_class_pictures(name, Path(root), split) for name, _, root in named])
     categories = tuple(category for category in data.categories if len(data.members(category)) > 1)
     learning = split == "train"
-    return EpisodeBatches(data, categories, 1, side, seed if learning else 0, balance=0.5 if learning else 0.0)
+    return EpisodeBatches(data, categories, 1, side, seed if learning else 0, balance=0.5 if learning else 0.0, view="object")
 
 
 def _row(name: str, means: dict[str, float], before: dict[str, float] | None) -> str:

@@ -65,9 +65,13 @@ def command(**given: Any) -> None:
     """
     import json
 
-    from baselines.common.train_generator import train_generator
     from icvos.cli.progress import bar
+    from icvos.errors import missing_package
 
+    try:
+        from baselines.common.train_generator import train_generator
+    except ModuleNotFoundError as error:
+        raise missing_package("training", error, "models,train") from error
     data = _open(given["sources"], given["split"])
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)

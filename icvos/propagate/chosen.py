@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from icvos.errors import Finding, UserInputError
+from icvos.errors import Finding, missing_package
 from icvos.types import Compute, Image, Mask, Prompt
 from icvos.weights import sam2_facts
 
@@ -42,8 +42,7 @@ class ChosenSam2:
             from icvos.models.sam2 import build_sam2
             from icvos.propagate.sam2 import Sam2Propagator
         except ModuleNotFoundError as error:
-            fix = "run: pip install 'icvos[models]'"
-            raise UserInputError("SAM 2 needs more packages", error.name or "torch", "not installed", fix=fix) from error
+            raise missing_package("SAM 2", error, "models") from error
         chosen = self.compute
         device, dtype = device_named(chosen.device), dtype_named(chosen.precision)
         model = build_sam2(chosen.sam, chosen.weights, device, dtype, offline=chosen.offline)

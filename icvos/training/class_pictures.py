@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from icvos.categories import CATEGORIES
-from icvos.errors import DataError, UserInputError, did_you_mean
+from icvos.errors import DataError, UserInputError, did_you_mean, missing_package
 from icvos.files import parse_json, to_json, write_text
 from icvos.training.cache import cached_folder
 from icvos.training.pictures import held_back, voc_pictures
@@ -228,8 +228,10 @@ def open_class_pictures(name: str, root: Path, split: str = "train") -> ClassPic
 
 
 def _open_coco(root: Path, split: str) -> ClassPictures:
-    from icvos.training.coco_index import CocoClassPictures
-
+    try:
+        from icvos.training.coco_index import CocoClassPictures
+    except ModuleNotFoundError as error:
+        raise missing_package("training", error, "train") from error
     for year in ("2017", "2014"):
         path = root / "annotations" / f"instances_{split}{year}.json"
         if path.is_file():

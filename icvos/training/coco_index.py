@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from icvos.categories import BY_ID
 from icvos.errors import DataError
-from icvos.files import read_json
+from icvos.files import read_data
 from icvos.training.cache import cached_folder
 from icvos.training.class_pictures import SMALLEST, read_picture
 from icvos.types import Image, Mask
@@ -121,32 +123,67 @@ def _index(annotations: Path) -> Path:
     return folder
 
 
+class _Picture(msgspec.Struct, gc=False):
+    id: int
+    height: int
+    width: int
+    file_name: str
+
+
+class _Annotation(msgspec.Struct, gc=False):
+    id: int
+    image_id: int
+    category_id: int
+    area: float
+    segmentation: msgspec.Raw  # left as it is written: all outlines of COCO as Python's numbers would take gigabytes
+    iscrowd: int = 0
+
+
+class _Instances(msgspec.Struct):
+    images: list[_Picture]
+    annotations: list[_Annotation]
+
+
 def _read(annotations: Path) -> dict[str, NDArray[Any]]:
     """The arrays; annotations stand in the order of their pictures, the outlines of each one after the other."""
-    data = read_json(annotations)
+    data = read_data(annotations)
     try:
-        images = sorted(data["images"], key=lambda image: int(image["id"]))
-        place = {int(image["id"]): number for number, image in enumerate(images)}
-        ordered = sorted(data["annotations"], key=lambda item: (place[int(item["image_id"])], int(item["id"])))
-        outlines = [item["segmentation"] if isinstance(item["segmentation"], list) else [] for item in ordered]
+        found = msgspec.json.decode(data, type=_Instances)
+        images = sorted(found.images, key=lambda image: image.id)
+        place = {image.id: number for number, image in enumerate(images)}
+        ordered = sorted(found.annotations, key=lambda item: (place[item.image_id], item.id))
         columns = {
-            "heights": np.array([image["height"] for image in images], np.int32),
-            "widths": np.array([image["width"] for image in images], np.int32),
-            "names": np.array([image["file_name"].encode("ascii") for image in images]),
-            "picture": np.array([place[int(item["image_id"])] for item in ordered], np.int32),
-            "category": np.array([item["category_id"] for item in ordered], np.int16),
-            "area": np.array([item["area"] for item in ordered], np.float32),
+            "heights": np.array([image.height for image in images], np.int32),
+            "widths": np.array([image.width for image in images], np.int32),
+            "names": np.array([image.file_name.encode("ascii") for image in images]),
+            "picture": np.array([place[item.image_id] for item in ordered], np.int32),
+            "category": np.array([item.category_id for item in ordered], np.int16),
+            "area": np.array([item.area for item in ordered], np.float32),
             # what is no polygon is taken for a crowd: its outline is not kept
-            "crowd": np.array([bool(item.get("iscrowd")) or not isinstance(item["segmentation"], list) for item in ordered]),
+            "crowd": np.array([bool(item.iscrowd) or not _is_polygons(item.segmentation) for item in ordered]),
         }
-    except (KeyError, TypeError, ValueError) as error:
-        found = f"{type(error).__name__}: {error}"
-        raise DataError("not COCO instance annotations", annotations, found, "images, annotations", "fetch the file again") from error
-    lengths = [len(outline) for item in outlines for outline in item]
-    flat = np.fromiter((value for item in outlines for outline in item for value in outline), np.float64, sum(lengths))
+        return columns | _outlines([item.segmentation for item in ordered])
+    except (msgspec.MsgspecError, KeyError, ValueError, OverflowError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise DataError("not COCO instance annotations", annotations, said, "images, annotations", "fetch the file again") from error
+
+
+def _is_polygons(segmentation: msgspec.Raw) -> bool:
+    return bytes(memoryview(segmentation)[:1]) == b"["
+
+
+def _outlines(segmentations: Sequence[msgspec.Raw]) -> dict[str, NDArray[Any]]:
+    """All outlines one after the other, and where each and each annotation's begin."""
+    read = msgspec.json.Decoder(list[list[float]]).decode
+    counts, lengths, flat = array("q"), array("q"), array("d")
+    for segmentation in segmentations:
+        outlines = read(segmentation) if _is_polygons(segmentation) else []
+        counts.append(len(outlines))
+        for outline in outlines:
+            lengths.append(len(outline))
+            flat.extend(outline)
     return {
-        **columns,
-        "first_outline": np.concatenate([[0], np.cumsum([len(item) for item in outlines])]).astype(np.int64),
+        "first_outline": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
         "outline_end": np.cumsum(lengths, dtype=np.int64),
-        "coordinates": flat,
+        "coordinates": np.frombuffer(flat, np.float64) if flat else np.zeros(0),
     }

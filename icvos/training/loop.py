@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from icvos.errors import DataError, UserInputError
+from icvos.errors import DataError, UserInputError, missing_package
 from icvos.files import atomic_file, make_folder, write_text
 from icvos.training.batches import Ahead, on_device
 
@@ -125,8 +125,7 @@ def _accelerator(options: TrainOptions) -> Any:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ModuleNotFoundError as error:
-        fix = "run: pip install 'icvos[train]'"
-        raise UserInputError("training needs more packages", error.name or "accelerate", "not installed", fix=fix) from error
+        raise missing_package("training", error, "train") from error
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # not every loss moves every parameter
     mixed = "no" if options.precision == "fp32" else options.precision
     return Accelerator(mixed_precision=mixed, cpu=options.cpu, kwargs_handlers=[unused])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from baselines.common.annotations import ANNOTATIONS, annotated
 from baselines.common.encoders import frozen_backbone
 from baselines.common.tuning import Tuning
+from baselines.common.windows import seen_through, support_window
 from baselines.vrp_sam_network import VrpSam, VrpSamConfig, official_name, read_official
 from icvos.errors import DataError, UserInputError
 from icvos.models.backbones import build_backbone
@@ -90,3 +91,31 @@ def test_residual_backbones_are_dilated_as_the_papers_have_them(tmp_path: Path, 
     assert frozen_backbone("efficientnet_lite0").dilation == "none"
     with pytest.raises(UserInputError, match="did you mean resnet50"):
         frozen_backbone("resnet5")
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 90), st.integers(1, 120))
+def test_a_window_holds_its_object_in_the_pictures_proportions(seed: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((90, 120), np.bool_)
+    top, left = rng.integers(0, 91 - height), rng.integers(0, 121 - width)
+    mask[top : top + height, left : left + width] = True
+    assert support_window(mask, "picture") is None
+    window = support_window(mask, "object")
+    if window is None:
+        assert max(height / 90, width / 120) > 0.6
+        return
+    assert 0 <= window.top < window.bottom <= 90 and 0 <= window.left < window.right <= 120
+    assert seen_through(mask, window).sum() == mask.sum()
+    rows, columns = seen_through(mask, window).shape
+    assert abs(rows / 90 - columns / 120) < 0.02 and rows >= 18
+
+
+def test_a_window_looks_at_the_largest_part() -> None:
+    mask = np.zeros((100, 100), np.bool_)
+    mask[10:14, 10:14] = mask[70:80, 60:70] = True
+    window = support_window(mask, "object")
+    assert window == (65, 85, 55, 75)
+    assert seen_through(mask, window).mean() == 0.25
+    assert support_window(np.zeros((5, 5), np.bool_), "object") is None
+    image = np.arange(300).reshape(10, 10, 3)
+    assert seen_through(image, None) is image
