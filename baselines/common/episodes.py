@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.common.annotations import Annotation, annotated
-from baselines.common.windows import SupportView, Window, seen_through, support_window
+from baselines.common.windows import SupportView, Window, seen_through, squared, support_window
 from icvos.training.class_pictures import ClassPictures
 from icvos.training.episodes import Draw, draw_episode, episode_rng
 from icvos.types import Image, Mask
@@ -62,8 +62,8 @@ class EpisodeBatches:
             categories.append(draw.category)
             queries.append(shown[0])
             supports += [part._replace(window=window) for part, window in zip(shown[1:], windows, strict=True)]
-            truth.append(_squared(true, self.side))
-            masks.append(np.stack([_squared(mask, self.side) for mask in map(seen_through, marked, windows)]))
+            truth.append(squared(true, self.side))
+            masks.append(np.stack([squared(mask, self.side) for mask in map(seen_through, marked, windows)]))
         return EpisodeBatch(categories, queries, supports, np.stack(truth), np.stack(masks))
 
     def _mask(self, shown: Shown, draw: Draw) -> Mask:
@@ -116,7 +116,3 @@ class TubeBatches:
             tubes.append(self.make(image, truth > 0, episode_rng(self.episodes.seed + 1, step, item)))
         frames, truths = np.stack([tube.images for tube in tubes]), np.stack([tube.masks for tube in tubes])
         return TubeBatch(frames, stills.supports, truths.astype(np.uint8), stills.masks)
-
-
-def _squared(mask: Mask, side: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.resize(np.ascontiguousarray(mask, np.uint8), (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)

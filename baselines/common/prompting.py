@@ -8,10 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-import cv2
 import numpy as np
 
-from baselines.common.windows import SupportView, seen_through, support_window
+from baselines.common.windows import SupportView, seen_through, squared, support_window
 from icvos.errors import Finding, UserInputError
 from icvos.files import sha256_file
 from icvos.propagate.base import Propagated, propagated
@@ -136,12 +135,16 @@ class GeneratedPrompts:
         if len(marked) < len(masks):
             found = Finding("empty-support", self.card.name, "an empty mask", "at least one pixel", "this support is left out")
             self._findings.append((0, found))
+        trained = int(self.file.facts.get("shots", 1))
+        if len(marked) > trained:
+            found = Finding("more-supports", self.card.name, f"{len(marked)} supports", f"{trained}, as in training", "all are used")
+            self._findings.append((0, found))
         if not marked:
             return MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
         return self._answer(frame, [image for image, _ in marked], [mask for _, mask in marked])
 
     def take_findings(self) -> list[tuple[int, Finding]]:
-        """Supports without a pixel."""
+        """Supports without a pixel, and more of them than in training."""
         taken, self._findings = self._findings, []
         return taken
 
@@ -150,8 +153,7 @@ class GeneratedPrompts:
 
         ready = self._ready
         windows = [support_window(mask, ready.view) for mask in masks]
-        parts = [seen_through(mask, window).astype(np.uint8) for mask, window in zip(masks, windows, strict=True)]
-        shown = np.stack([cv2.resize(part, (ready.side, ready.side), interpolation=cv2.INTER_NEAREST) for part in parts])
+        shown = np.stack([squared(seen_through(mask, window), ready.side) for mask, window in zip(masks, windows, strict=True)])
         with torch.inference_mode():
             query = self._seen(frame)
             given = torch.from_numpy(shown)[None].to(query.level3.device).float()

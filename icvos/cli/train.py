@@ -104,7 +104,8 @@ def _request(given: dict[str, Any], data: ClassPictures, start: GeneratorFile | 
     categories, _ = fold_categories(data.name, tuple(data.categories), given["fold"])
     usable = tuple(category for category in categories if len(data.members(category)) > given["shots"])
     validation = (_open(given["sources"], "val"), given["validate"]) if given["validate"] else None
-    facts = {"data": data.name, "pictures": len(data), "stage": given["stage"], "fold": given["fold"], "seed": given["seed"]}
+    facts = {"data": data.name, "pictures": len(data), "stage": given["stage"], "fold": given["fold"]}
+    facts |= {"shots": given["shots"], "seed": given["seed"]}
     facts |= {name: sha256_file(Path(given[name])) for name in ("start", "sam_weights") if given[name] and Path(given[name]).is_file()}
     named = ("out", "backbone", "sam", "sam_weights", "device", "stage", "shots", "annotation", "mirror", "balance", "cache")
     trained = tuple(part.strip() for part in given["trained"].split(","))

@@ -72,7 +72,7 @@ class VocClassPictures:
             smallest: part of a picture's area that a class must cover.
 
         Raises:
-            DataError: there are no masks, or one cannot be read.
+            DataError: there are no masks, one cannot be read, or has a class that VOC has not.
         """
         self.name, self.root = name, root
         self.folder = next((root / part for part in ("SegmentationClassAug", "SegmentationClass") if (root / part).is_dir()), None)
@@ -112,7 +112,7 @@ class VocClassPictures:
         newest = max(path.stat().st_mtime_ns for path in folder.iterdir())
         path = cached_folder("voc", folder, (len(stems), newest)) / "areas.json"
         if not path.is_file():
-            write_text(path, to_json({stem: _covered(_values(folder / f"{stem}.png")) for stem in stems}))
+            write_text(path, to_json({stem: _covered(folder / f"{stem}.png") for stem in stems}))
         kept: dict[str, list[tuple[int, float]]] = parse_json(path.read_bytes(), path)
         return kept
 
@@ -124,8 +124,12 @@ def _values(path: Path) -> np.ndarray:
         raise DataError("cannot read the mask", path, type(error).__name__, "a PNG of class ids", "fetch the file again") from error
 
 
-def _covered(values: np.ndarray) -> list[tuple[int, float]]:
+def _covered(path: Path) -> list[tuple[int, float]]:
+    values = _values(path)
     ids, counts = np.unique(values[(values != 0) & (values != VOID)], return_counts=True)
+    if ids.max(initial=0) > len(VOC_NAMES):
+        expected = f"0 to {len(VOC_NAMES)}, and {VOID}"
+        raise DataError("class ids that are none of VOC's", path, ", ".join(map(str, ids[-3:])), expected, "use masks of class ids")
     return [(int(id_), round(float(count) / values.size, 6)) for id_, count in zip(ids, counts, strict=True)]
 
 

@@ -149,6 +149,9 @@ def _read(annotations: Path) -> dict[str, NDArray[Any]]:
     data = read_data(annotations)
     try:
         found = msgspec.json.decode(data, type=_Instances)
+        unknown = sorted({item.category_id for item in found.annotations} - set(BY_ID))
+        if unknown:
+            raise ValueError(f"category_id {unknown[0]} is none of COCO's {len(BY_ID)}")
         images = sorted(found.images, key=lambda image: image.id)
         place = {image.id: number for number, image in enumerate(images)}
         ordered = sorted(found.annotations, key=lambda item: (place[item.image_id], item.id))

@@ -167,7 +167,9 @@ def _not_a_number(step: int, loss: float, path: Path) -> DataError:
 
 
 def _save(path: Path, trained: Mapping[str, Tensor], optimizer: Any, step: int, said: Mapping[str, Any]) -> None:
-    """A checkpoint, whole or not at all."""
+    """A checkpoint, whole or not at all; weights that are no numbers are never kept."""
+    if not all(bool(torch.isfinite(value).all()) for value in trained.values()):
+        raise _not_a_number(step, math.nan, path)
     content = {
         "trained": {name: value.detach() for name, value in trained.items()},
         "optimizer": optimizer.state_dict(),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from baselines.common.annotations import ANNOTATIONS, annotated
 from baselines.common.encoders import frozen_backbone
 from baselines.common.tuning import Tuning
-from baselines.common.windows import seen_through, support_window
+from baselines.common.windows import seen_through, squared, support_window
 from baselines.vrp_sam_network import VrpSam, VrpSamConfig, official_name, read_official
 from icvos.errors import DataError, UserInputError
 from icvos.models.backbones import build_backbone
@@ -108,6 +108,20 @@ def test_a_window_holds_its_object_in_the_pictures_proportions(seed: int, height
     assert seen_through(mask, window).sum() == mask.sum()
     rows, columns = seen_through(mask, window).shape
     assert abs(rows / 90 - columns / 120) < 0.02 and rows >= 18
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(4, 700))
+def test_no_pixel_of_a_mask_is_too_small_to_be_shown(seed: int, side: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = np.zeros(rng.integers(1, 600, 2), np.bool_)
+    assert not squared(mask, side).any()
+    place = tuple(int(rng.integers(size)) for size in mask.shape)
+    mask[place] = True
+    shown = squared(mask, side)
+    assert shown.shape == (side, side) and shown.dtype == np.uint8 and shown.any()
+    ys, xs = np.nonzero(shown)
+    assert np.abs(ys.mean() / side - place[0] / mask.shape[0]) < 1 / side + 1 / mask.shape[0]
+    assert np.abs(xs.mean() / side - place[1] / mask.shape[1]) < 1 / side + 1 / mask.shape[1]
 
 
 def test_a_window_looks_at_the_largest_part() -> None:

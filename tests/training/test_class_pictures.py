@@ -71,6 +71,8 @@ def test_a_voc_tree(tmp_path: Path) -> None:
     assert list(again.members(12)) == [0, 1, 2]
     with pytest.raises(DataError, match="no VOC masks"):
         VocClassPictures("pascal", tmp_path)
+    with pytest.raises(DataError, match=r"none of VOC's.*b\.png.*21"):
+        VocClassPictures("pascal", make_voc(tmp_path / "other", {"a": values, "b": values + 9}))
 
 
 def test_coco(tmp_path: Path) -> None:
@@ -94,6 +96,10 @@ def test_what_is_not_coco(tmp_path: Path) -> None:
     content["annotations"][0]["image_id"] = 77
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match=r"not COCO instance annotations.*77"):
+        open_class_pictures("coco", root)
+    content["annotations"][0] |= {"image_id": 10, "category_id": 12}
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="category_id 12 is none of COCO's 80"):
         open_class_pictures("coco", root)
     path.write_text("{}")
     with pytest.raises(DataError, match="not COCO instance annotations"):

@@ -86,6 +86,20 @@ def test_a_training_that_stopped_goes_on_bit_for_bit(tmp_path: Path, workers: in
     assert (tmp_path / "parts/checkpoint.pt").read_bytes() == done  # nothing was left to do
 
 
+def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path) -> None:
+    class Poisoned(Circle):
+        """Its loss is a number where its gradient is none."""
+
+        def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            found = super().forward(batch)
+            nothing = torch.zeros(1) * self.layers[0].weight.sum()
+            return {**found, "loss": found["loss"] + (nothing.sqrt().sum() if self.seen == 6 else 0)}
+
+    with pytest.raises(DataError, match=r"no number.*step 6.*checkpoint of step 3 is kept"):
+        train(Poisoned(), batch_of, OPTIONS, tmp_path, {})
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
+
+
 def test_a_batch_in_parts_is_the_same_batch(tmp_path: Path) -> None:
     whole, parts = Circle(), Circle()
     for trainee in (whole, parts):

@@ -1,0 +1,83 @@
+"""Prompt generators as prompters: what they hand over, and what they say of supports that they cannot use well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed")
+pytest.importorskip("sam2", reason="sam2 is not installed")
+pytest.importorskip("timm", reason="timm is not installed")
+
+from skimage import data
+
+from baselines.common.prompting import GeneratedPrompts, GeneratorMethod
+from baselines.vrp_sam import METHOD as VRP_SAM
+from dcsam.method import METHOD as DC_SAM
+from icvos.types import Compute, Image, Mask, MaskPrompt, TokenPrompt
+
+CAT = data.cat()
+METHODS = pytest.mark.parametrize("method", [DC_SAM, VRP_SAM], ids=lambda method: method.name)
+
+
+@dataclass(frozen=True)
+class Given:
+    """A support out of arrays."""
+
+    image: Image
+    mask: Mask
+
+    def read_image(self) -> Image:
+        return self.image
+
+    def read_mask(self) -> Mask:
+        return self.mask
+
+
+def box(top: int, bottom: int, left: int, right: int) -> Mask:
+    mask = np.zeros(CAT.shape[:2], np.bool_)
+    mask[top:bottom, left:right] = True
+    return mask
+
+
+HEAD = Given(CAT, box(40, 290, 120, 400))
+NOTHING = Given(CAT, box(0, 0, 0, 0))
+PIXEL = Given(CAT, box(150, 151, 200, 201))
+
+
+@METHODS
+def test_tokens_or_the_mask_that_they_give(method: GeneratorMethod) -> None:
+    tokens = GeneratedPrompts(method, Compute(device="cpu"), "tokens").prompt(CAT, [HEAD])
+    assert isinstance(tokens, TokenPrompt) and tokens.tokens.shape[1] == 128 and np.isfinite(tokens.tokens).all()
+    mask = GeneratedPrompts(method, Compute(device="cpu"), "mask").prompt(CAT, [HEAD])
+    assert isinstance(mask, MaskPrompt) and mask.mask.shape == CAT.shape[:2]
+    assert (mask.mask & HEAD.mask).sum() > 0.5 * (mask.mask | HEAD.mask).sum()  # the cat's head fills the picture
+
+
+@METHODS
+def test_supports_without_a_pixel_are_left_out_and_told(method: GeneratorMethod) -> None:
+    prompts = GeneratedPrompts(method, Compute(device="cpu"), "tokens")
+    nothing = prompts.prompt(CAT, [NOTHING])
+    assert isinstance(nothing, MaskPrompt) and not nothing.mask.any()
+    assert [finding.code for _, finding in prompts.take_findings()] == ["empty-support"]
+    one, both = prompts.prompt(CAT, [HEAD]), prompts.prompt(CAT, [HEAD, NOTHING])
+    np.testing.assert_array_equal(one.tokens, both.tokens)
+    assert [finding.code for _, finding in prompts.take_findings()] == ["empty-support"]
+
+
+@METHODS
+def test_a_support_of_one_pixel_is_one(method: GeneratorMethod) -> None:
+    prompts = GeneratedPrompts(method, Compute(device="cpu"), "tokens")
+    given = prompts.prompt(CAT, [PIXEL])
+    assert isinstance(given, TokenPrompt) and np.isfinite(given.tokens).all() and prompts.take_findings() == []
+
+
+@METHODS
+def test_more_supports_than_in_training_are_used_and_told(method: GeneratorMethod) -> None:
+    prompts = GeneratedPrompts(method, Compute(device="cpu"), "tokens")
+    one, two = prompts.prompt(CAT, [HEAD]), prompts.prompt(CAT, [HEAD, PIXEL])
+    assert isinstance(two, TokenPrompt) and (two.tokens.shape != one.tokens.shape or not np.allclose(two.tokens, one.tokens))
+    ((_, finding),) = prompts.take_findings()
+    assert (finding.code, finding.found) == ("more-supports", "2 supports")
