@@ -1,10 +1,12 @@
 """What each part of DC-SAM adds: the rows of the paper's Table 5, trained alike on the same small data.
 
-    python benchmarks/generators/ablation.py --data voc_small=VOC --data coco=COCO --steps 600 --out ablation
+    python benchmarks/generators/ablation.py --data voc_small=VOC --data coco=COCO --held-back voc_small=VOC --held-back coco=COCO \
+        --steps 1200 --out ablation
 
 Every row starts anew and sees the same episodes in the same order; all see them through the same frozen networks, so that each
 picture is encoded once for all rows. What is printed is the mean IoU over classes of the same held-back episodes, and what it gains
-on the row above, with intervals from drawing classes anew. Interrupted, it goes on.
+on the row above, with intervals from drawing classes anew. Interrupted, it goes on. Each row leaves its weights, as `icvos train`
+writes them, in generator.safetensors: those of the first and the last row are the embedded ones, before tubes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,8 @@ import numpy as np
 
 from baselines.common.encoders import Encoders, frozen_backbone
 from baselines.common.episodes import EpisodeBatches
-from baselines.common.train_generator import Trainable, drawn
+from baselines.common.generator_file import GeneratorFile, write_generator
+from baselines.common.train_generator import RESULT, Trainable, drawn
 from baselines.common.training import ImageTrainee, Seeing, class_means, episode_iou
 from baselines.vrp_sam_train import trainable as vrp_sam
 from dcsam.train import trainable as dcsam
@@ -40,7 +43,8 @@ ROWS: dict[str, Callable[[int], Trainable]] = {
 def main() -> None:
     """Train the rows, one after the other, and print what each reached."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", action="append", required=True, metavar="NAME=DIR")
+    parser.add_argument("--data", action="append", required=True, metavar="NAME=DIR", help="to learn from")
+    parser.add_argument("--held-back", action="append", required=True, metavar="NAME=DIR", help="whose val split measures")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=5e-4)
@@ -52,7 +56,8 @@ def main() -> None:
     decoding, options = Sam2Tokens(build_sam2(SAM, device="cpu")), _options(given)
     made = {name: drawn(lambda make=make: make(decoding.width), given.seed) for name, make in ROWS.items()}
     encoders = Encoders(frozen_backbone(BACKBONE), decoding, next(iter(made.values())).image_size)
-    learning, held_back = (_episodes(given.data, split, encoders.image_size, given.seed) for split in ("train", "val"))
+    learning = _episodes(given.data, "train", encoders.image_size, given.seed)
+    held_back = _episodes(given.held_back, "val", encoders.image_size, given.seed)
     seeing, seeing_held_back = Seeing(encoders, learning.image, given.cache), Seeing(encoders, held_back.image, given.cache / 2)
     before: dict[str, float] | None = None
     for number, (name, method) in enumerate(made.items()):
@@ -60,11 +65,17 @@ def main() -> None:
         if not result.is_file():
             trainee = ImageTrainee(method.network, seeing, method.losses)
             train(trainee, learning, options, result.parent, {"row": name})
+            write_generator(result.parent / RESULT, _file(method, learning, options))
             scores = episode_iou(trainee, held_back, seeing_held_back, given.episodes)
             write_text(result, to_json(class_means(scores, held_back.data.categories)))
         means = json.loads(result.read_text())
         print(_row(name, means, before), flush=True)
         before = means
+
+
+def _file(method: Trainable, learning: EpisodeBatches, options: TrainOptions) -> GeneratorFile:
+    facts = {"data": learning.data.name, "pictures": len(learning.data), "stage": "image", "shots": learning.shots, "seed": options.seed}
+    return GeneratorFile(method.name, method.options, SAM, method.network.state_dict(), facts=facts)
 
 
 def _options(given: argparse.Namespace) -> TrainOptions:

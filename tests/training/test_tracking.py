@@ -12,8 +12,8 @@ import torch
 
 from icvos.models.nano import DEVIATION, IMAGE_SIZE, MEAN, sam2_nano
 from icvos.propagate.sam2 import Sam2Propagator
-from icvos.training.losses import frame_loss
-from icvos.training.tracking import LONG, Clips, followed, prompted, still, together
+from icvos.training.losses import FrameLoss, frame_loss
+from icvos.training.tracking import LONG, Answer, Clips, followed, prompted, still, together
 from icvos.types import BoxPrompt, MaskPrompt
 
 
@@ -32,6 +32,10 @@ def clip() -> np.ndarray:
 
 def normalised(images: np.ndarray) -> torch.Tensor:
     return ((torch.from_numpy(images).float() / 255 - torch.tensor(MEAN)) / torch.tensor(DEVIATION)).movedim(-1, -3)
+
+
+def judged(answer: Answer, truth: torch.Tensor) -> FrameLoss:
+    return frame_loss(answer.logits, answer.claimed, answer.score, truth)
 
 
 def test_followed_objects_get_the_propagators_masks(model: object, clip: np.ndarray) -> None:
@@ -65,10 +69,9 @@ def test_every_part_that_others_rely_on_is_trained(model: object, clip: np.ndarr
     truth[:, 60:180, 40:200] = True
     points = {"point_coords": torch.tensor([[[100.0, 100.0]]]), "point_labels": torch.ones(1, 1, dtype=torch.int32)}
     memory = together([prompted(clips, which, masks=truth[:, None].float()), prompted(clips, which, points=points)])
-    losses = [frame_loss(*answer, truth.repeat(2, 1, 1)) for answer in followed(clips, which.repeat(2), memory, [0, 1, 3, 4])]
-    answer = still(clips, which, which, points)
-    low = truth[:, None, ::4, ::4].float()
-    losses += [frame_loss(*answer, truth[:, ::4, ::4]), frame_loss(*still(clips, which, which, points, low), truth[:, ::4, ::4])]
+    losses = [judged(answer, truth.repeat(2, 1, 1)) for answer in followed(clips, which.repeat(2), memory, [0, 1, 3, 4])]
+    before = truth[:, None, ::4, ::4].float()
+    losses += [judged(still(clips, which, which, points, *given), truth[:, ::4, ::4]) for given in ((), (before,))]
     sum(loss.mask + loss.quality + loss.presence for loss in losses).backward()
     taught = {name for name, value in training.named_parameters() if value.grad is not None and value.grad.any()}
     decoder = "sam_mask_decoder."
