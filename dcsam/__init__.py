@@ -1,1 +1,1 @@
-"""DC-SAM, the method of the paper that opened the field. The model arrives with its own release; nothing is here yet."""
+"""DC-SAM, the method of the paper that opened the field: see README.md beside this file."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.reported import ReportedRow
-from icvos.results import Result, Scores, Timing
+from icvos.results import Result, Scores, Timing, abridged
 
 SCORES = ("J&F", "J", "F", "J_recall", "F_recall", "J_decay", "F_decay", "J_first", "F_first")
 LOWER_IS_BETTER = frozenset({"J_decay", "F_decay"})
@@ -263,7 +263,7 @@ def _labels(entries: list[Entry]) -> list[str]:
 
 def _variant(entry: Entry) -> tuple[str, ...]:
     """What the signature says of a method besides its name."""
-    return tuple(str(entry.result.method.get(key, absent))[:12] for key, absent in _TELLS_APART.items())
+    return tuple(abridged(entry.result.method.get(key, absent)) for key, absent in _TELLS_APART.items())
 
 
 def _grouped(pairs: Iterable[tuple[str, Entry]]) -> dict[str, list[Entry]]:

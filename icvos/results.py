@@ -5,6 +5,7 @@ Scores lie in [0, 1]; percent appears only where a board is printed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
@@ -15,6 +16,8 @@ from icvos.errors import DataError
 from icvos.files import read_json, to_json, write_text
 
 FORMAT = "icvos-result/1"
+_SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+_LONGEST = 80  # characters of a card's field in a signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +151,8 @@ class Result:
             "release": f"{bench['name']}@{bench['version']}#{bench['digest'][:12]}",
             "protocol": self.protocol,
             "method": f"{self.method['name']}@{self.method.get('version', '1')}",
-            "weights": str(self.method.get("weights", "none"))[:12],
-            "precision": str(self.method.get("precision", "none")),
+            "weights": abridged(self.method.get("weights", "none")),
+            "precision": abridged(self.method.get("precision", "none")),
         }
         return "|".join(f"{key}:{value}" for key, value in parts.items())
 
@@ -237,3 +240,8 @@ def _tube_from_dict(data: dict[str, Any]) -> TubeScores:
         mean=Scores.from_dict(data["mean"]),
         draws={draw: Scores.from_dict(scores) for draw, scores in data["draws"].items()},
     )
+
+
+def abridged(said: object) -> str:
+    """A field of a card as signatures and labels have it: hashes cut to 12 digits, the names beside them whole."""
+    return " ".join(_SHA256.sub(r"\1", str(said)).split())[:_LONGEST]

@@ -129,11 +129,14 @@ def test_signatures_tell_apart_what_must_not_be_compared() -> None:
         a_result(benchmark={**base.benchmark, "version": "2"}),
         a_result(method={**base.method, "version": "3"}),
         a_result(method={**base.method, "weights": "cd" * 32}),
+        a_result(method={**base.method, "weights": f"dcsam_nano {'cd' * 32} on sam2_nano {'ab' * 32}"}),
+        a_result(method={**base.method, "weights": f"dcsam_nano {'ef' * 32} on sam2_nano {'ab' * 32}"}),
         a_result(method={**base.method, "precision": "bf16"}),
         a_result(environment={"icvos": "0.2.0"}),
     ]
     assert len({result.signature for result in [base, *others]}) == len(others) + 1
     assert a_result(overall=LOW, notes=()).signature == base.signature
+    assert "|weights:dcsam_nano efefefefefef on sam2_nano abababababab|" in others[6].signature
     assert "|protocol:native@1|" in base.signature and "\n" not in base.signature
 
 
