@@ -33,7 +33,7 @@ def test_prompt_generator(folder: Path) -> None:
     model = VrpSam(VrpSamConfig(queries=queries), query.level2.shape[1] + query.level3.shape[1]).eval()
     like = {official_name(name): value for name, value in model.state_dict().items()}
     model.load_state_dict(from_official(fill_state(like, generated_state(meta))))
-    decoding = Sam1Tokens(golden_sam("sam", query.level3.shape[-1]))
+    decoding = Sam1Tokens(golden_sam("sam", query.sam_features.embedding.shape[-1]))
     truth, masks = maps["query_mask"], maps["support_mask"].float()
     with torch.no_grad():
         out = model(query, Seen(*stacked), masks.view(len(truth), shots, *masks.shape[-2:]), deepen, decoding)

@@ -92,7 +92,7 @@ def test_prompt_generator(folder: Path) -> None:
     generator, rest = from_official(fill_state(like, generated_state(meta)))
     model.load_state_dict(generator)
     assert not rest
-    decoding = (Sam1Tokens if sam == "sam" else Sam2Tokens)(golden_sam(sam, query.level3.shape[-1]))
+    decoding = (Sam1Tokens if sam == "sam" else Sam2Tokens)(golden_sam(sam, query.sam_features.embedding.shape[-1]))
     truth = torch.from_numpy(inputs["query_mask"])
     masks = torch.from_numpy(inputs["support_mask"]).unflatten(0, (len(truth), -1)).float()
     with torch.no_grad():
