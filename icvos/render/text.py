@@ -21,7 +21,10 @@ APART = "Ceilings and floors"
 APART_WHY = "Bounds, not rivals, so without a rank: a ceiling is told the truth about the first frame, a floor looks at no picture."
 REPORTED = "Reported by the paper"
 INTERVALS = "In brackets: 95 % intervals, by a bootstrap over clips."
-SPREAD = "Spread: the standard deviation of J&F over support draws, averaged over tubes."
+SPREAD = (
+    "First J: J on the first frame, before anything is followed. "
+    "Spread: the standard deviation of J&F over support draws, averaged over tubes."
+)
 
 # Marks that turn the direction of the text after them: a name could make its whole line read backwards.
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -79,6 +82,7 @@ def columns(rows: Sequence[Row], by: str) -> dict[str, Callable[[Row], Cell]]:
     """Heading -> what stands below it, from the scores on. `by` comes first where it is not one of the usual three."""
     scores = dict.fromkeys([by, "J&F", "J", "F"] if by not in ("J&F", "J", "F") else ["J&F", "J", "F"])
     found: dict[str, Callable[[Row], Cell]] = {name: partial(score_cell, by=name) for name in scores}
+    found["first J"] = lambda row: Cell(percent(row.score("J_first")))
     found["spread"] = lambda row: Cell(percent(row.result.support_spread))
     found["coverage"] = lambda row: Cell(covered(row.result.coverage), "" if row.complete else "incomplete")
     if any(row.timing for row in rows):
