@@ -274,7 +274,7 @@ def table_rows(markdown: str) -> list[list[str]]:
 def test_markdown_says_what_it_should(odd: list[Result]) -> None:
     text = Leaderboard.collect(odd, reported=reported_rows()).render("markdown")
     assert "| 1 | DC-SAM [1] | 71.52 [68.52, 73.52] | 71.52 [68.52, 73.52] | 71.52 [68.52, 73.52] | 71.52 | 1.23 | 100.00 % |" in text
-    assert "| 4 | 名前 naïve [4] | 40.00 | 40.00 | 40.00 | 1.23 | 100.00 % |" in text
+    assert "| 4 | 名前 naïve [4] | 40.00 | 40.00 | 40.00 | 40.00 | 1.23 | 100.00 % |" in text
     assert "| 6 | half [6] | 20.00 [17.00, 22.00] |" in text and "| 99.00 % incomplete |" in text
     assert "| ceiling | oracle [7] | 90.00 [87.00, 92.00] |" in text
     assert re.search(
