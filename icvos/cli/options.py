@@ -20,6 +20,9 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for m
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
 
 
+resolution = click.option("--resolution", metavar="480p|full", help="Of DAVIS, where its tree has both.  [default: 480p]")
+
+
 def roots(command: Command) -> Command:
     """--data, --davis, --coco and --root: where the sources lie."""
     for option in (
