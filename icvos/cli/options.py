@@ -96,7 +96,7 @@ def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
 
     names = list(names)
     chosen = roots_below(data, {name: folder_of(name) for name in names}) if data else {}
-    chosen |= {name: root for name, root in (("davis", davis), ("davis2016", davis), ("coco", coco)) if root}
+    chosen |= {name: root for name, root in (("davis", davis), ("davis2016", davis), ("coco", coco)) if root and name in names}
     for entry in named:
         name, equals, root = entry.partition("=")
         if not (name and equals and root):
