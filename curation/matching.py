@@ -58,15 +58,41 @@ def match_sources(
     for tube in tubes:
         clips[tube.clip.key].append(tube)
     worth = _worth_hashing([group[0].clip for group in clips.values()], sources)
-    named: list[Tube] = []
-    matches: list[Match] = []
-    taken: dict[str, str] = {}
+    certain: list[_Certain] = []
+    told: dict[str, Match] = {}
     for done, (key, group) in enumerate(sorted(clips.items()), 1):
-        renamed, match = _match(group, worth.get(key, []), taken)
-        named.extend(renamed)
-        matches.append(match)
+        found, told[key] = _compare(group, worth.get(key, []))
+        certain.extend(found)
         on_progress(done, len(clips))
+    given = _give_names(certain)
+    owners = {one.source_clip: one.clip for one in given.values()}
+    for one in certain:
+        if one.clip not in given:
+            told[one.clip] = replace(told[one.clip], reason=f"{owners[one.source_clip]} is that clip already")
+    named = [tube for key, group in clips.items() for tube in (given[key].tubes if key in given else group)]
+    matches = [replace(told[key], source_clip=given[key].source_clip) if key in given else told[key] for key in sorted(clips)]
     return sorted(named, key=lambda tube: tube.id), matches
+
+
+@dataclass(frozen=True, slots=True)
+class _Certain:
+    """A clip of the tree that may have a source's clip's name: all its frames and masks are that clip's."""
+
+    clip: str
+    source_clip: str
+    left_over: int  # frames of the source's clip that the tree's does not have
+    tubes: tuple[Tube, ...]  # of the source's clip
+
+
+def _give_names(certain: Sequence[_Certain]) -> dict[str, _Certain]:
+    """For each clip one name, and each name once: those that leave the fewest frames over choose first, then by the tree's names."""
+    given: dict[str, _Certain] = {}
+    taken: set[str] = set()
+    for one in sorted(certain, key=lambda one: (one.left_over, one.clip)):  # a stable sort: the source named first stays first
+        if one.clip not in given and one.source_clip not in taken:
+            given[one.clip] = one
+            taken.add(one.source_clip)
+    return given
 
 
 def _worth_hashing(clips: Sequence[Clip], sources: Iterable[Source]) -> dict[str, list[Clip]]:
@@ -92,29 +118,26 @@ def _length(path: Path) -> int:
     return path.stat().st_size
 
 
-def _match(tubes: Sequence[Tube], candidates: Sequence[Clip], taken: dict[str, str]) -> tuple[list[Tube], Match]:
-    """The tubes of one clip under the name of the first candidate that is certain, or as they are with the reason."""
+def _compare(tubes: Sequence[Tube], candidates: Sequence[Clip]) -> tuple[list[_Certain], Match]:
+    """The candidates that one clip certainly is; and what to say of the one with most of its frames."""
     clip = tubes[0].clip
     hashes = list(map_files(sha256_file, [frame.image for frame in clip.frames])) if candidates else []
+    certain = []
     best = Match(clip.key, "", len(clip.frames), 0, "no frame of it is in the sources")
     for candidate in candidates:
         places = _places(hashes, clip, candidate)
-        count = sum(place is not None for place in places)
         frames = [candidate.frames[place] for place in places if place is not None]
-        reason = "not every frame is in the source's clip, in its order" if count < len(places) else ""
-        if not reason and candidate.key in taken:
-            reason = f"{taken[candidate.key]} is that clip already"
-        if not reason:
+        reason = "not every frame is in the source's clip, in its order"
+        if len(frames) == len(places):
             renamed = [_renamed(tube, candidate, frames) for tube in tubes]
-            whole = [tube for tube in renamed if tube]
-            if len(whole) == len(tubes):
-                taken[candidate.key] = clip.key
-                return whole, Match(clip.key, candidate.key, len(places), count, "")
-            lost = next(tube for tube, new in zip(tubes, renamed, strict=True) if new is None)
-            reason = f"the masks of {lost.category.name} are no union of the source's objects"
-        if count > best.matched:
-            best = Match(clip.key, candidate.key, len(places), count, reason)
-    return list(tubes), best
+            lost = [tube.category.name for tube, new in zip(tubes, renamed, strict=True) if new is None]
+            reason = f"the masks of {', '.join(lost)} are no union of the source's objects" if lost else ""
+            if not lost:
+                whole = tuple(tube for tube in renamed if tube)
+                certain.append(_Certain(clip.key, candidate.key, len(candidate.frames) - len(frames), whole))
+        if len(frames) > best.matched or (not reason and best.reason):
+            best = Match(clip.key, candidate.key, len(places), len(frames), reason)
+    return certain, best
 
 
 def _places(hashes: Sequence[str], clip: Clip, candidate: Clip) -> list[int | None]:

@@ -129,7 +129,7 @@ def test_masks_that_are_no_union_of_objects_keep_the_trees_name(icvos: Icvos, tr
         write_ids(tree / "tom/Annotations/16/00003.png", box(0, 30, 4, 4) if change == "another mask" else box(5, 8, 9, 12), "L")
     tom = imported(icvos, tree, data, tmp_path / "R")["clips"][1]
     assert (tom["source_clip"], tom["matched"]) == ("davis/tom", 6)
-    assert tom["reason"] == "the masks of cat are no union of the source's objects"
+    assert tom["reason"].startswith("the masks of cat") and tom["reason"].endswith("are no union of the source's objects")
     assert {clip.source for clip in Benchmark.open(tmp_path / "R").manifest.clips} == {"davis", "ic-vos"}
 
 
