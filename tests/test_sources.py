@@ -347,6 +347,31 @@ def test_any_number_of_workers_gives_the_same_findings_in_the_same_order(tmp_pat
     assert steps == [(done, 10) for done in range(1, 11)]
 
 
+class Birds(Tree):
+    """A plug-in's tree: `birds/<clip>/frames/*.jpg`, `birds/<clip>/masks/*.png`."""
+
+    name = "birds"
+
+    def sequences(self) -> list[str]:
+        return sorted(path.name for path in self.root.iterdir())
+
+    def folders(self, name: str) -> tuple[Path, Path]:
+        return self.root / name / "frames", self.root / name / "masks"
+
+
+def test_a_data_set_of_folders_needs_two_methods(tmp_path: Path) -> None:
+    for number, ids in enumerate(moving_box()):
+        write_frame(tmp_path / f"birds/tit/frames/{number}.jpg", number)
+        write_ids(tmp_path / f"birds/tit/masks/{number}.png", ids)
+    source = Birds(tmp_path / "birds")
+    assert [(clip.key, len(clip.frames), source.instances(clip)) for clip in source.clips()] == [("birds/tit", 6, (Instance(1, None),))]
+    assert source.verify() == []
+    (tmp_path / "birds/tit/masks/2.png").unlink()
+    assert faults(source) == {("frame-without-mask", "tit/frames/2.jpg")}
+    with pytest.raises(UserInputError, match="no such folder"):
+        Birds(tmp_path / "nowhere")
+
+
 # DAVIS in two resolutions
 
 

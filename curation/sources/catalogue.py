@@ -145,7 +145,9 @@ def check_root(name: str, root: Path) -> None:
         DataError: the tree is not laid out as `name` is.
     """
     entry = entry_of(name)
-    if entry is None:  # a plug-in's, which knows its own
+    if entry is None:  # a plug-in's, which knows its own layout
+        if not root.is_dir():
+            raise UserInputError("no such folder", root, fix="check the path")
         return
     if not root.is_dir():
         raise UserInputError(
