@@ -10,14 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from curation.sources.catalogue import recognise
+from curation.sources.scan import scan_masks, unreadable
 from icvos.benchmark import Benchmark
 from icvos.categories import at_official_position, official_position
 from icvos.errors import DataError, Finding, UserInputError
 from icvos.files import make_folder, map_files, read_data, write_bytes
-from icvos.masks import image_size, read_ids, read_tube_mask
+from icvos.masks import image_size, read_tube_mask
 from icvos.png import encode_png
 from icvos.types import Category, Clip, Frame, Size, Tube
 
@@ -146,23 +145,17 @@ def _official_tube(
 
 
 def _mask_findings(tube: Tube) -> list[Finding]:
+    masks = [frame.mask for frame in tube.clip.frames if frame.mask]
     findings = []
-    for frame in tube.clip.frames:
-        if frame.mask is None:
+    for path, found in zip(masks, scan_masks(masks), strict=True):
+        if isinstance(found, DataError):
+            findings.append(unreadable(found))
             continue
-        try:
-            ids = read_ids(frame.mask)
-        except DataError as error:
-            findings.append(Finding("unreadable", str(frame.mask), error.found, error.expected, error.fix))
-            continue
-        if ids.shape != tube.clip.size and tube.clip.size != (0, 0):
-            findings.append(Finding("size", str(frame.mask), f"{ids.shape}", f"{tube.clip.size}, as the frames", "fetch the video again"))
-        if not set(np.unique(ids).tolist()) <= {0, 1, 255}:
-            findings.append(
-                Finding(
-                    "values", str(frame.mask), f"{np.unique(ids).tolist()[:6]}", "0 and 1, or 0 and 255", "store one binary mask a class"
-                )
-            )
+        if found.size != tube.clip.size and tube.clip.size != (0, 0):
+            findings.append(Finding("size", str(path), f"{found.size}", f"{tube.clip.size}, as the frames", "fetch the video again"))
+        if not found.values.keys() <= {1, 255}:
+            values = f"{[0, *found.values][:6]}"
+            findings.append(Finding("values", str(path), values, "0 and 1, or 0 and 255", "store one binary mask a class"))
     return findings
 
 

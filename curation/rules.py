@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from icvos.masks import foreground_values, read_ids
+from curation.sources.scan import ClipScan
 from icvos.types import Category, Clip, Instance
 
 
@@ -18,6 +18,7 @@ class Candidate:
     category: Category | None
     instances: tuple[Instance, ...]
     supports: int  # usable support images of the class
+    scan: ClipScan  # what the clip's masks show
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -61,12 +62,10 @@ def _support(candidate: Candidate) -> str | None:
 
 
 def _first_frame(candidate: Candidate) -> str | None:
-    first = candidate.clip.frames[0]
-    if first.mask is None:
+    shown = candidate.scan.frames[0]
+    if shown is None:
         return "the first frame is not annotated"
-    if foreground_values(candidate.ids, candidate.clip.encoding)[read_ids(first.mask)].any():
-        return None
-    return f"not there on the first frame {first.id}"
+    return None if any(number in shown for number in candidate.ids) else f"not there on the first frame {candidate.clip.frames[0].id}"
 
 
 # In the order in which they are asked: the first refusal is the reason given. The two rules of the paper's Section 3.2

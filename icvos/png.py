@@ -43,6 +43,7 @@ class Scanlines(NamedTuple):
     size: Size
     depth: int  # bits a value: 1, 2, 4 or 8
     interlaced: bool
+    palette: bytes = b""  # red, green and blue of value 0, of 1, and so on; empty where values are grey levels
 
     @property
     def stride(self) -> int:
@@ -85,12 +86,17 @@ def read_scanlines(data: bytes) -> Scanlines:
     if kind != b"IHDR" or len(body) != 13:
         raise PngError("a PNG without a header")
     size, depth, interlaced = _header(body)
-    stream = b"".join([body for kind, body in chunks if kind == b"IDAT"])
+    parts, palette = [], b""
+    for kind, body in chunks:
+        if kind == b"IDAT":
+            parts.append(body)
+        elif kind == b"PLTE":
+            palette = body
     if interlaced:
         expected = sum(height * (1 + _row_bytes(width, depth)) for height, width in _pass_sizes(size))
     else:
         expected = size[0] * (1 + _row_bytes(size[1], depth))
-    return Scanlines(_inflate(stream, expected), size, depth, interlaced)
+    return Scanlines(_inflate(b"".join(parts), expected), size, depth, interlaced, palette)
 
 
 def values_of(scanlines: Scanlines) -> NDArray[np.uint8]:

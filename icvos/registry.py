@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
@@ -91,15 +91,26 @@ def _check_card(spec: str, card: MethodCard) -> None:
         raise PluginError("the method's card is wrong", f"{spec}, {name}", repr(getattr(card, name)), expected, "mend its card")
 
 
-def load_source(name: str, root: Path) -> Source:
-    """The source called `name` over the tree at `root`.
+def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> list[Source]:
+    """The sources of these names over their trees, in the order given.
+
+    Args:
+        roots: where each lies.
+        resolution: handed to classes that ask for an argument called `resolution`, if one is chosen.
 
     Raises:
-        UserInputError: no such source.
+        UserInputError: no such source, or a resolution is chosen and none of them has several.
         PluginError: its code fails.
-        DataError: the tree is not what the source expects.
+        DataError: a tree is not what its source expects.
     """
-    return cast(Source, _load(_entry_point(SOURCES, name, "source"))(root))
+    factories = {name: _load(_entry_point(SOURCES, name, "source")) for name in roots}
+    choosing = {name for name, factory in factories.items() if resolution and "resolution" in signature(factory).parameters}
+    if resolution and not choosing:
+        raise UserInputError("no choice of resolution", ", ".join(roots), found=resolution, fix="leave --resolution out")
+    return [
+        cast(Source, factory(roots[name], resolution=resolution) if name in choosing else factory(roots[name]))
+        for name, factory in factories.items()
+    ]
 
 
 def _from_entry_point(name: str) -> tuple[Callable[..., Any], str]:

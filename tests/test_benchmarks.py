@@ -61,6 +61,13 @@ def test_the_embedded_model_segments_pictures_that_it_never_saw(sample_data: Pat
     assert classes["box"] > classes["the box itself"] and classes["1 click"] > 0.4
 
 
+def test_scanning_finds_what_pillow_finds(tmp_path: Path) -> None:
+    lines = run("scan.py", "--clips", 3, "--frames", 4, "--cores", 1, "--folder", tmp_path).splitlines()
+    assert lines[0] == "3 clips of 4 frames, 480 x 854"
+    assert [line.partition(",")[0] for line in lines[1:5]] == ["Pillow + np.unique", "first scan", "scan again", "verify after a scan"]
+    assert all(" h" in line for line in lines[5:]) and "600000 masks" in lines[-1]
+
+
 def test_the_index_of_coco_gives_what_pycocotools_gives() -> None:
     pytest.importorskip("pycocotools", reason="pycocotools is not installed")
     lines = run("coco_index.py", "--images", 210, "--annotations", 800).splitlines()[1:]

@@ -224,8 +224,10 @@ def test_json_parses_on_success_and_on_error(icvos: Icvos, data: Path, tmp_path:
     [
         (["--sources", "dvais"], ["unknown source: dvais", "did you mean davis"]),
         (["--sources", " , "], ["no sources", "known: davis"]),
-        (["--sources", "davis,mose"], ["no adapter yet: mose", "leave it out of --sources"]),
-        (["--sources", "mose"], ["no adapter yet: mose"]),
+        (["--sources", "davis,mose"], ["nobody said where the data is: mose", "CC BY-NC-SA 4.0", "MOSE/train/JPEGImages/<clip>/*.jpg"]),
+        (["--sources", "davis,mosse"], ["unknown source: mosse", "did you mean mose"]),
+        (["--resolution", "full"], ["no such resolution here", "found 480p", "expected Full-Resolution or 1080p"]),
+        (["--resolution", "720p"], ["no resolution of DAVIS: 720p: expected 480p or full"]),
         (["--sources", "coco"], ["no video data set: coco", "leave it out"]),
         (["--name", "../x"], ["not a plain name: --name: found '../x'"]),
         (["--release-version", "a/b"], ["not a plain name: --release-version: found 'a/b'"]),
@@ -308,13 +310,22 @@ def test_pictures_that_do_not_fit_are_all_listed_and_nothing_is_frozen(icvos: Ic
     davis = data / "DAVIS"
     write_frame(davis / "JPEGImages/480p/rex/00002.jpg", 2, (25, 40))
     write_ids(davis / "Annotations/480p/tom/00003.png", box(0, 0, 5, 5, 1, (24, 41)))
-    (davis / "Annotations/480p/tom/00004.png").write_bytes(b"")
     support = data / "COCO" / Benchmark.open(toy_release).records[0].supports[0].file
     write_frame(support, 1, (60, 81))
     said = icvos("build", "--data", data, "--out", tmp_path / "R", "--json")
     assert said.code == 3
     found = {(finding["code"], Path(finding["where"]).name) for finding in json.loads(said.out)["findings"]}
-    assert found == {("size", "00002.jpg"), ("size", "00003.png"), ("unreadable", "00004.png"), ("size", support.name)}
+    assert found == {("size", "00002.jpg"), ("size", "00003.png"), ("size", support.name)}
+    assert not (tmp_path / "R").exists()
+
+
+def test_masks_that_cannot_be_read_are_all_listed_whichever_clip_they_are_of(icvos: Icvos, data: Path, tmp_path: Path) -> None:
+    masks = [data / f"DAVIS/Annotations/480p/{name}.png" for name in ("rex/00002", "rex/00005", "tom/00004")]
+    for path, content in zip(masks, (b"", b"no picture", masks[2].read_bytes()[:-20]), strict=True):
+        path.write_bytes(content)
+    said = icvos("build", "--data", data, "--out", tmp_path / "R", "--json")
+    assert said.code == 3
+    assert [finding["where"] for finding in json.loads(said.out)["findings"]] == list(map(str, masks))
     assert not (tmp_path / "R").exists()
 
 

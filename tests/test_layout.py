@@ -172,7 +172,7 @@ def test_importing_twice_gives_the_same_release_wherever_the_tree_lies(
 
 def test_import_speaks_json_on_success_and_on_error(official: Path, toy_data: Path, tmp_path: Path, icvos: Icvos) -> None:
     said = icvos("import", official, "--data", toy_data, "--out", tmp_path / "R", "--json")
-    assert json.loads(said.out)["tubes"] == ["ic-vos/rex/dog", "ic-vos/tom/cat", "ic-vos/tom/person"]
+    assert json.loads(said.out)["tubes"] == ["davis/rex/dog", "davis/tom/cat", "davis/tom/person"]
     said = icvos("import", tmp_path / "nowhere", "--data", toy_data, "--out", tmp_path / "R", "--json")
     assert (said.code, json.loads(said.out)["exit_code"]) == (2, 2)
     said = icvos("import", official, "--data", toy_data, "--out", tmp_path / "R", "--name", "../x", "--json")
@@ -239,7 +239,7 @@ def test_every_fault_of_a_broken_tree_is_listed(tree: Path, toy_data: Path, tmp_
 
 def test_a_name_that_cannot_stand_in_a_release_is_told(tree: Path, toy_data: Path, tmp_path: Path, icvos: Icvos) -> None:
     (tree / "rex").rename(tree / "rex#1")
-    said = icvos("import", tree, "--data", toy_data, "--out", tmp_path / "R")
+    said = icvos("import", tree, "--coco", toy_data / "COCO", "--out", tmp_path / "R")
     assert said.code == 3
     for word in ("ic-vos/rex#1", "no plain name", "rename"):
         assert word in said.err

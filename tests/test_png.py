@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
-from icvos.png import PngError, decode_png, encode_png
+from icvos.png import PngError, decode_png, encode_png, read_scanlines
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=2, max_side=70)
@@ -214,3 +214,14 @@ def test_truncated_files(layout: tuple[np.ndarray, int, list[int]], length: int)
     if length < len(data):
         with pytest.raises(PngError):
             decode_png(data[:length])
+
+
+def test_the_palette_comes_with_the_scanlines_and_is_empty_for_grey() -> None:
+    ids = np.array([[0, 1], [2, 1]], np.uint8)
+    picture, grey = io.BytesIO(), io.BytesIO()
+    painted = Image.frombytes("P", (2, 2), ids.tobytes())
+    painted.putpalette([0, 0, 0, 10, 20, 30, 40, 50, 60])
+    painted.save(picture, "PNG")
+    Image.fromarray(ids).save(grey, "PNG")
+    assert read_scanlines(picture.getvalue()).palette[:9] == bytes([0, 0, 0, 10, 20, 30, 40, 50, 60])
+    assert read_scanlines(grey.getvalue()).palette == b""

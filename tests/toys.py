@@ -59,6 +59,36 @@ def make_davis(root: Path, clips: Mapping[str, tuple[Mapping[int, str], Sequence
     return root
 
 
+def make_mose(root: Path, clips: Mapping[str, Sequence[Ids]], split: str = "train") -> Path:
+    """A MOSE tree: clip -> id masks, one a frame."""
+    for name, masks in clips.items():
+        for number, ids in enumerate(masks):
+            write_frame(root / split / "JPEGImages" / name / f"{number:05d}.jpg", number + 50, ids.shape)
+            write_ids(root / split / "Annotations" / name / f"{number:05d}.png", ids)
+    return root
+
+
+def make_lvos(root: Path, clips: Mapping[str, Sequence[Ids]], split: str = "valid", first: int = 6, step: int = 5, every: int = 1) -> Path:
+    """An LVOS tree: clip -> id masks, one a frame; frames are numbered from `first` in steps, every so many-th keeps its mask."""
+    videos = {}
+    for name, masks in clips.items():
+        shown: dict[int, list[int]] = {}
+        for place, ids in enumerate(masks):
+            number = first + place * step
+            write_frame(root / split / "JPEGImages" / name / f"{number:08d}.jpg", number + 100, ids.shape)
+            if place % every == 0:
+                write_ids(root / split / "Annotations" / name / f"{number:08d}.png", ids)
+            for value in set(np.unique(ids).tolist()) - {0, 255}:
+                shown.setdefault(value, []).append(number)
+        ranges = {
+            str(value): {"frame_range": {"start": str(numbers[0]), "end": str(numbers[-1]), "frame_nums": len(numbers)}}
+            for value, numbers in shown.items()
+        }
+        videos[name] = {"objects": ranges}
+    (root / split / f"{split}_meta.json").write_text(json.dumps({"videos": videos}))
+    return root
+
+
 def make_coco(root: Path, classes: Sequence[str] = ("dog", "cat", "person"), images: int = 6, size: tuple[int, int] = (60, 80)) -> Path:
     """A COCO val2017 tree: `images` pictures of each class, each with one large box of it, and one crowd."""
     (root / "val2017").mkdir(parents=True, exist_ok=True)

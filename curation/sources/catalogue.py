@@ -20,16 +20,23 @@ class Entry:
     download: str
     licence: str
     layout: str
-    signs: tuple[str, ...]  # globs below its root, all of which such a tree matches
+    signs: tuple[str, ...]  # globs below its root, all of which such a tree matches; | between those of which one is enough
+    never: str = ""  # what such a tree never matches
 
+
+_MOSE_SIGNS = ("train/JPEGImages/*", "train/Annotations/*")
+_LVOS_META = "*_meta.json|*/*_meta.json|*/meta.json"
+_LVOS_SIGNS = ("*/JPEGImages/*", _LVOS_META)
+_LVOS_LAYOUT = "<split>/JPEGImages/<clip>/*.jpg, <split>/Annotations/<clip>/*.png, <split>/<split>_meta.json"
+_LVOS_LICENCE = "annotations CC BY 4.0, images for non-commercial research"
 
 CATALOGUE = (
     Entry(
         "davis",
         "DAVIS",
-        "DAVIS 2017, trainval, 480p",
+        "DAVIS 2017, trainval",
         "https://davischallenge.org/davis2017/code.html",
-        "0.8 GB",
+        "0.8 GB at 480p",
         "non-commercial research, see the page",
         "JPEGImages/480p/<clip>/*.jpg, Annotations/480p/<clip>/*.png, ImageSets/2017/*.txt",
         ("JPEGImages/*/*/*.jpg", "ImageSets/*"),
@@ -37,12 +44,24 @@ CATALOGUE = (
     Entry(
         "mose",
         "MOSE",
-        "MOSE, train",
+        "MOSE v1, train",
         "https://mose.video",
         "20 GB",
         "CC BY-NC-SA 4.0",
         "train/JPEGImages/<clip>/*.jpg, train/Annotations/<clip>/*.png",
-        ("train/JPEGImages/*", "train/Annotations/*"),
+        _MOSE_SIGNS,
+        _LVOS_META,
+    ),
+    Entry(
+        "mose2",
+        "MOSEv2",
+        "MOSE v2, train",
+        "https://mose.video",
+        "large, see the page",
+        "CC BY-NC-SA 4.0",
+        "train/JPEGImages/<clip>/*.jpg, train/Annotations/<clip>/*.png",
+        _MOSE_SIGNS,
+        _LVOS_META,
     ),
     Entry(
         "lvos2",
@@ -50,9 +69,19 @@ CATALOGUE = (
         "LVOS v2, train and valid",
         "https://lingyihongfd.github.io/lvos.github.io",
         "large, see the page",
-        "non-commercial research, see the page",
-        "<split>/JPEGImages/<clip>/*.jpg, <split>/Annotations/<clip>/*.png, <split>_meta.json",
-        ("*/JPEGImages/*", "*_meta.json"),
+        _LVOS_LICENCE,
+        _LVOS_LAYOUT,
+        _LVOS_SIGNS,
+    ),
+    Entry(
+        "lvos1",
+        "LVOSv1",
+        "LVOS v1, train and valid",
+        "https://lingyihongfd.github.io/lvos.github.io",
+        "large, see the page",
+        _LVOS_LICENCE,
+        _LVOS_LAYOUT,
+        _LVOS_SIGNS,
     ),
     Entry(
         "coco",
@@ -93,12 +122,19 @@ def source_record(name: str, version: str = "") -> SourceRecord:
 
 def recognise(root: Path) -> str:
     """What the tree at `root` looks like, in words: a data set's title, or what its first entries are."""
-    # MOSE's signs are a part of LVOS', so the one with more to say is asked first.
-    for title, signs in ((ENTRIES["lvos2"].title, ENTRIES["lvos2"].signs), *((e.title, e.signs) for e in CATALOGUE), *_OTHER_SIGNS):
-        if all(next(root.glob(sign), None) is not None for sign in signs):
-            return f"what looks like {title}"
+    known = [*((entry.title, _is(entry, root)) for entry in CATALOGUE), *((title, _shows(root, signs)) for title, signs in _OTHER_SIGNS)]
+    if title := next((title for title, shown in known if shown), None):
+        return f"what looks like {title}"
     entries = sorted(entry.name for entry in root.iterdir())[:3]
     return "a folder with " + ", ".join(entries) if entries else "an empty folder"
+
+
+def _is(entry: Entry, root: Path) -> bool:
+    return _shows(root, entry.signs) and not (entry.never and _shows(root, (entry.never,)))
+
+
+def _shows(root: Path, signs: tuple[str, ...]) -> bool:
+    return all(any(next(root.glob(one), None) is not None for one in sign.split("|")) for sign in signs)
 
 
 def check_root(name: str, root: Path) -> None:
@@ -108,10 +144,14 @@ def check_root(name: str, root: Path) -> None:
         UserInputError: there is no such folder.
         DataError: the tree is not laid out as `name` is.
     """
-    entry = ENTRIES[name]
+    entry = entry_of(name)
+    if entry is None:  # a plug-in's, which knows its own layout
+        if not root.is_dir():
+            raise UserInputError("no such folder", root, fix="check the path")
+        return
     if not root.is_dir():
         raise UserInputError(
             "no such folder", root, expected=f"{entry.title}: {entry.layout}", fix=f"check the path, or fetch it from {entry.page}"
         )
-    if not all(next(root.glob(sign), None) is not None for sign in entry.signs):
-        raise DataError("another data set", root, recognise(root), f"{entry.title}: {entry.layout}", f"give the folder of {name}")
+    if not _is(entry, root):
+        raise DataError("another data set", root, recognise(root), f"{entry.title}: {entry.layout}", f"give the folder of {entry.name}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 @click.command("build")
 @click.option("--sources", default="davis", show_default=True, help="The video data sets, separated by commas.")
 @options.roots
+@options.resolution
 @options.release(name="ic-vos")
 @click.option("--materialise", type=options.FOLDER, metavar="DIR", help="Also lay out the official tree of frames and masks.")
 @click.option("--dry-run", is_flag=True, help="Show what would be in and out; write nothing.")
@@ -28,6 +29,7 @@ def command(
     davis: Path | None,
     coco: Path | None,
     named: tuple[str, ...],
+    resolution: str | None,
     out: Path | None,
     name: str,
     release_version: str,
@@ -42,7 +44,7 @@ def command(
 
     \b
     icvos build --sources davis --davis /data/DAVIS --coco /data/COCO --out ic-vos
-    icvos build --sources davis --data /data --dry-run
+    icvos build --sources davis,mose,lvos2 --data /data --dry-run
     """
     from curation.freeze import Draft, freeze
     from curation.rules import RULES
@@ -50,13 +52,14 @@ def command(
     from curation.sources.coco import Coco
     from curation.tubes import curate
     from icvos.cli.progress import file_bar
-    from icvos.registry import load_source
+    from icvos.registry import load_sources
 
     names = list(dict.fromkeys(part.strip() for part in sources.split(",") if part.strip()))
     roots = _all_roots(names, data, davis, coco, named)
-    opened = [load_source(source, roots[source]) for source in names]
+    opened = load_sources({source: roots[source] for source in names}, resolution)
     pool = Coco(roots["coco"], support_split, min_support_area)
-    curated = curate(opened, pool)
+    with file_bar("scanning", "clips") as on_progress:
+        curated = curate(opened, pool, on_progress)
     if dry_run:
         _show(curated, None, as_json)
         return
@@ -81,7 +84,6 @@ def _materialise(benchmark: Benchmark, folder: Path) -> None:
 
 
 def _all_roots(names: list[str], data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> dict[str, Path]:
-    from curation.sources.catalogue import ENTRIES
     from icvos.errors import UserInputError, did_you_mean
     from icvos.registry import source_names
 
@@ -91,19 +93,13 @@ def _all_roots(names: list[str], data: Path | None, davis: Path | None, coco: Pa
     for name in names:
         if name == "coco":
             raise UserInputError("no video data set", name, expected="coco gives the supports and is always read", fix="leave it out")
-        if name not in installed and name not in ENTRIES:
+        if name not in installed:
             raise UserInputError("unknown source", name, fix=did_you_mean(name, installed))
     wanted = [*names, "coco"]
     roots = options.all_roots(wanted, data, davis, coco, named)
     missing = [name for name in wanted if name not in roots]
-    without_adapter = [name for name in names if name not in installed]
-    if without_adapter and roots:  # before anybody is sent to fetch more for it
-        fix = "leave it out of --sources, or install a plug-in for it"
-        raise UserInputError("no adapter yet", ", ".join(without_adapter), expected=", ".join(installed), fix=fix)
     if missing:
         _show_what_to_fetch(wanted)
-        if without_adapter:
-            click.echo(f"note: this version has no adapter for {', '.join(without_adapter)} yet; leave out of --sources", err=True)
         fix = "fetch what the table lists, then say --data DIR, --root NAME=DIR, or set ICVOS_DATA"
         raise UserInputError("nobody said where the data is", ", ".join(missing), fix=fix)
     return roots

@@ -11,14 +11,15 @@ from icvos.cli import options
 
 @click.command("import")
 @click.argument("path", type=options.FOLDER)
-@click.option("--data", type=options.FOLDER, help="A folder with COCO/ inside.  [default: $ICVOS_DATA]")
-@click.option("--coco", type=options.FOLDER, help="The folder of COCO, for the supports.")
+@options.roots
 @options.release(name="ic-vos-imported")
 @options.as_json
 def command(
     path: Path,
     data: Path | None,
+    davis: Path | None,
     coco: Path | None,
+    named: tuple[str, ...],
     out: Path | None,
     name: str,
     release_version: str,
@@ -29,43 +30,46 @@ def command(
 ) -> None:
     """Import PATH, a tree <video>/JPEGImages/*.jpg, <video>/Annotations/<k>/*.png with k = 1..80, and freeze its supports.
 
+    Clips whose frames are, byte for byte, those of DAVIS, MOSE or LVOS on this disk are named by them.
+
     \b
     icvos import IC-VOS --coco /data/COCO --out ic-vos-imported
+    icvos import IC-VOS --data /data --root mose=/elsewhere/MOSE
     """
     import json
 
     from curation.freeze import Draft, freeze
     from curation.layout import IMPORTED, read_official_tree
-    from curation.sources.catalogue import source_record
+    from curation.matching import describe, match_sources, roots_in_use
+    from curation.sources.catalogue import ENTRIES, source_record
     from curation.sources.coco import Coco
     from icvos.benchmark import SourceRecord
     from icvos.cli.progress import file_bar
     from icvos.errors import UserInputError
+    from icvos.registry import load_sources
 
-    roots = options.all_roots(["coco"], data, None, coco, ())
+    roots = options.all_roots(ENTRIES, data, davis, coco, named)
     if "coco" not in roots:
         raise UserInputError("nobody said where the data is", "coco", fix="say --coco DIR or --data DIR, or set ICVOS_DATA")
     pool = Coco(roots["coco"], support_split, min_support_area)
-    tubes = read_official_tree(path)
-    records = {
-        IMPORTED: SourceRecord(title="a tree in the official IC-VOS layout", page="", licence="as its sources"),
-        "coco": source_record("coco", pool.split),
-    }
+    # In the catalogue's order, whatever the options' order, and plug-ins after it.
+    places = {source: roots[source] for source in sorted(roots, key=[*ENTRIES, *sorted(roots)].index) if source != "coco"}
+    sources = load_sources(places)
+    with file_bar("matching", "clips") as on_progress:
+        tubes, matches = match_sources(read_official_tree(path), sources, on_progress)
+    used = roots_in_use(tubes, {**places, IMPORTED: path})
+    records = {source: source_record(source) for source in used} | {"coco": source_record("coco", pool.split)}
+    if IMPORTED in used:
+        records[IMPORTED] = SourceRecord(title="a tree in the official IC-VOS layout", page="", licence="as its sources")
     rules = {"min-support-area": f"{min_support_area} px", "support-split": pool.split}
-    draft = Draft(name, release_version, seed, rules, records, {IMPORTED: path, "coco": roots["coco"]})
+    draft = Draft(name, release_version, seed, rules, records, {**used, "coco": roots["coco"]})
     with file_bar("hashing") as on_progress:
         benchmark = freeze(out or options.settings().benchmark, draft, tubes, pool, on_progress)
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "release": benchmark.label,
-                    "path": str(benchmark.path),
-                    "tubes": [tube.id for tube in tubes],
-                    "episodes": len(benchmark.records),
-                },
-                indent=1,
-            )
-        )
-    else:
-        click.echo(f"{len(tubes)} tubes imported: {benchmark.label} in {benchmark.path}, {len(benchmark.records)} episodes")
+        said = {"release": benchmark.label, "path": str(benchmark.path), "episodes": len(benchmark.records)}
+        said |= {"tubes": [tube.id for tube in tubes], "clips": [match.as_dict() for match in matches]}
+        click.echo(json.dumps(said, indent=1, ensure_ascii=False))
+        return
+    for line in describe(matches) if sources else ():
+        click.echo(line)
+    click.echo(f"{len(tubes)} tubes imported: {benchmark.label} in {benchmark.path}, {len(benchmark.records)} episodes")

@@ -20,6 +20,9 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for m
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
 
 
+resolution = click.option("--resolution", metavar="480p|full", help="Of DAVIS, where its tree has both.  [default: 480p]")
+
+
 def roots(command: Command) -> Command:
     """--data, --davis, --coco and --root: where the sources lie."""
     for option in (
@@ -93,7 +96,7 @@ def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
 
     names = list(names)
     chosen = roots_below(data, {name: folder_of(name) for name in names}) if data else {}
-    chosen |= {name: root for name, root in (("davis", davis), ("davis2016", davis), ("coco", coco)) if root}
+    chosen |= {name: root for name, root in (("davis", davis), ("davis2016", davis), ("coco", coco)) if root and name in names}
     for entry in named:
         name, equals, root = entry.partition("=")
         if not (name and equals and root):

@@ -39,7 +39,7 @@ def pace(done: float, total: float, seconds: float, unit: str) -> str:
 
 
 @contextmanager
-def file_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+def file_bar(what: str, unit: str = "files") -> Iterator[Callable[[int, int], None]]:
     """The same for functions that report (done, total)."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
@@ -47,7 +47,7 @@ def file_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("files"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

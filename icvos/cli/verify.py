@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 @click.command("verify")
 @click.argument("release", type=options.FOLDER, required=False)
 @options.roots
-@click.option("--source", help="Check a source's whole tree instead of a release: davis, davis2016, coco, or a plug-in's.")
+@options.resolution
+@click.option("--source", help="Check a source's whole tree instead of a release: davis, mose, lvos2, coco, ..., or a plug-in's.")
 @options.as_json
 def command(
     release: Path | None,
@@ -25,6 +26,7 @@ def command(
     davis: Path | None,
     coco: Path | None,
     named: tuple[str, ...],
+    resolution: str | None,
     source: str | None,
     as_json: bool,
 ) -> None:
@@ -41,8 +43,10 @@ def command(
 
     if source and release:
         raise click.UsageError("give a RELEASE or --source NAME, not both")
+    if resolution and not source:
+        raise click.UsageError("--resolution goes with --source NAME: a release says which it is")
     if source:
-        where, findings = source, _verify_source(source, data, davis, coco, named)
+        where, findings = source, _verify_source(source, data, davis, coco, named, resolution)
     else:
         benchmark = options.open_benchmark(release, data, davis, coco, named)
         where, findings = benchmark.label, _verify_release(benchmark)
@@ -60,10 +64,14 @@ def _verify_release(benchmark: Benchmark) -> list[Finding]:
         return verify_release(benchmark, on_progress) + verify_supports(benchmark)
 
 
-def _verify_source(source: str, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> list[Finding]:
+def _verify_source(
+    source: str, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...], resolution: str | None
+) -> list[Finding]:
     from curation.sources.coco import Coco
+    from curation.sources.tree import Tree
+    from icvos.cli.progress import file_bar
     from icvos.errors import UserInputError, did_you_mean
-    from icvos.registry import load_source, source_names
+    from icvos.registry import load_sources, source_names
 
     known = [*source_names(), "coco"]
     if source not in known:
@@ -71,4 +79,8 @@ def _verify_source(source: str, data: Path | None, davis: Path | None, coco: Pat
     roots = options.all_roots([source], data, davis, coco, named)
     if source not in roots:
         raise UserInputError("nobody said where the data is", source, fix=f"say --data DIR or --root {source}=DIR, or set ICVOS_DATA")
-    return Coco(roots["coco"]).verify() if source == "coco" else load_source(source, roots[source]).verify()
+    if source == "coco":
+        return Coco(roots["coco"]).verify()
+    (opened,) = load_sources({source: roots[source]}, resolution)
+    with file_bar("verifying", "clips") as on_progress:
+        return opened.verify(on_progress) if isinstance(opened, Tree) else opened.verify()

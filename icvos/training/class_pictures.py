@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from PIL import Image as PilImage
 
+from icvos.cache import cached_folder
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError, did_you_mean, missing_package
 from icvos.files import parse_json, to_json, write_text
-from icvos.training.cache import cached_folder
 from icvos.training.pictures import held_back, voc_pictures
 from icvos.types import Image, Mask
 

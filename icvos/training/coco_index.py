@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from icvos.cache import cached_folder
 from icvos.categories import BY_ID
 from icvos.errors import DataError
 from icvos.files import read_data
-from icvos.training.cache import cached_folder
 from icvos.training.class_pictures import SMALLEST, read_picture
 from icvos.types import Image, Mask
 

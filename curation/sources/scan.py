@@ -1,0 +1,166 @@
+"""What the masks of a clip show, read once: each mask's values with their areas, kept in an index beside the user's other caches.
+
+An entry of the index holds for a file of this path, size and time of change; any other is read again. Removing the index
+costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icvos.cache import cache_folder
+from icvos.errors import DataError, Finding, UserInputError
+from icvos.files import make_folder, parse_json, read_data, sha256_text, write_text
+from icvos.masks import unreadable_mask
+from icvos.png import PngError, read_scanlines, values_of
+from icvos.types import Clip, Size
+
+VOID = 255
+_ROOM = "scans-1"  # another number for another form of the files in it
+
+Areas: TypeAlias = Mapping[int, int]  # object id -> its pixels, at least one, in order of the ids
+
+
+@dataclass(frozen=True, slots=True)
+class MaskScan:
+    """One mask file: its size, the pixels of each stored value but 0, and the palette (empty where it is grey)."""
+
+    size: Size
+    values: Mapping[int, int]
+    palette: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClipScan:
+    """What a clip's masks show: for each frame the area of each object that is there, in pixels; None where it is not annotated."""
+
+    frames: tuple[Areas | None, ...]
+
+    @property
+    def objects(self) -> tuple[int, ...]:
+        """The ids of all objects that are there on any frame, sorted."""
+        return tuple(sorted({number for areas in self.frames for number in areas or ()}))
+
+
+def scan(clip: Clip) -> ClipScan:
+    """What the masks of `clip` show, from the index as far as they have not changed since. Void (255) belongs to no object.
+
+    In a clip of binary masks the one object is 1, whether it is stored as 1 or as 255.
+
+    Raises:
+        DataError: masks cannot be read; its findings are all of them.
+    """
+    found = scan_masks([frame.mask for frame in clip.frames if frame.mask])
+    if errors := [mask for mask in found if isinstance(mask, DataError)]:
+        raise unreadable_masks([unreadable(error) for error in errors])
+    areas = iter([_areas(mask, clip) for mask in found if isinstance(mask, MaskScan)])
+    return ClipScan(tuple(next(areas) if frame.mask else None for frame in clip.frames))
+
+
+def unreadable(error: DataError) -> Finding:
+    """A file that cannot be read, as a finding."""
+    return Finding("unreadable", error.where, error.found or error.what, error.expected or "a whole file", error.fix)
+
+
+def unreadable_masks(findings: Sequence[Finding]) -> DataError:
+    """The error that stands for these."""
+    return DataError("masks that cannot be read", findings[0].where, f"{len(findings)} faults", "none", findings[0].fix, findings)
+
+
+def _areas(mask: MaskScan, clip: Clip) -> Areas:
+    if clip.encoding == "ids":
+        return {value: area for value, area in mask.values.items() if value != VOID}
+    area = mask.values.get(1, 0) + mask.values.get(VOID, 0)
+    return {1: area} if area else {}
+
+
+def scan_masks(masks: Sequence[Path]) -> list[MaskScan | DataError]:
+    """What each of a clip's mask files shows, or why it cannot be read. What is read is kept in the index."""
+    if not masks:
+        return []
+    index = _index_of(masks[0])
+    known = _read_index(index)
+    entries: dict[str, tuple[list[int], MaskScan]] = {}
+    found: list[MaskScan | DataError] = []
+    for path in masks:
+        name = path.name if path.parent == masks[0].parent else str(path)
+        try:
+            state = _state(path)
+            entries[name] = known[name] if name in known and known[name][0] == state else (state, _read(path))
+            found.append(entries[name][1])
+        except DataError as error:
+            found.append(error)
+    if entries != known:
+        with suppress(UserInputError):  # a cache that cannot be written is no fault of the data
+            _write_index(index, entries)
+    return found
+
+
+def keeps_scans() -> bool:
+    """Whether the index can be written, so that scanning ahead is of use."""
+    folder = cache_folder(_ROOM)
+    with suppress(UserInputError):
+        make_folder(folder)
+    return os.access(folder, os.W_OK)
+
+
+def areas_of_values(values: NDArray[np.uint8]) -> dict[int, int]:
+    """The pixels of each value but 0 in an id mask, (H, W) uint8, by its runs: masks have few, so that most pixels are only compared."""
+    flat = values.ravel()
+    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
+    lengths = np.diff(starts, append=flat.size)
+    areas = np.bincount(flat[starts], weights=lengths, minlength=256)
+    areas[0] = 0
+    return {int(value): int(areas[value]) for value in np.flatnonzero(areas)}
+
+
+def _read(path: Path) -> MaskScan:
+    try:
+        scanlines = read_scanlines(read_data(path))
+        return MaskScan(scanlines.size, areas_of_values(values_of(scanlines)), scanlines.palette)
+    except PngError as error:
+        raise unreadable_mask(path, error) from error
+
+
+def _state(path: Path) -> list[int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError("cannot read", path, found=error.strerror or "no such file", fix="check that the data set is complete") from error
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+def _index_of(first: Path) -> Path:
+    """One file a clip. Its first mask's path names it: a folder may hold the masks of several clips."""
+    return cache_folder(_ROOM) / f"{sha256_text(str(first.resolve()))[:32]}.json"
+
+
+def _read_index(path: Path) -> dict[str, tuple[list[int], MaskScan]]:
+    try:
+        content: Any = parse_json(path.read_bytes(), path)
+        palettes = [bytes.fromhex(palette) for palette in content["palettes"]]
+        return {
+            name: (state, MaskScan((height, width), {int(value): area for value, area in values.items()}, palettes[palette]))
+            for name, (state, height, width, palette, values) in content["masks"].items()
+        }
+    except (OSError, DataError, LookupError, TypeError, ValueError, AttributeError):  # none yet, or somebody's broken one: read anew
+        return {}
+
+
+def _write_index(path: Path, entries: Mapping[str, tuple[list[int], MaskScan]]) -> None:
+    import json
+
+    palettes = sorted({mask.palette for _, mask in entries.values()})
+    masks = {
+        name: [state, *mask.size, palettes.index(mask.palette), {str(value): area for value, area in mask.values.items()}]
+        for name, (state, mask) in entries.items()
+    }
+    write_text(path, json.dumps({"palettes": [palette.hex() for palette in palettes], "masks": masks}, separators=(",", ":")))
