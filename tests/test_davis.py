@@ -12,7 +12,6 @@ import pytest
 from toys import box, make_coco, make_davis, moving_box, two_clips, write_frame, write_ids
 
 from curation.labels import SYNONYMS, coco_category, davis_labels, read_semantics
-from curation.rules import RULES
 from curation.sources.coco import Coco
 from curation.sources.davis import Davis2016, Davis2017
 from curation.tubes import curate
@@ -260,7 +259,6 @@ def test_each_rule_refuses_with_its_reason(davis: Path, pool: Coco) -> None:
         ("davis/tom", "goat"): ("coco-class", "'goat' is not one of COCO's 80 classes"),
         ("davis/tom", "?"): ("named", "object 3 has no name in the label list"),
     }
-    assert {rule for rule, _ in reasons.values()} == {rule.name for rule in RULES}
 
 
 # Broken trees

@@ -62,13 +62,7 @@ def _verify_release(benchmark: Benchmark) -> list[Finding]:
 
 def _verify_source(source: str, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> list[Finding]:
     from curation.sources.coco import Coco
-    from icvos.errors import UserInputError, did_you_mean
-    from icvos.registry import load_source, source_names
+    from icvos.registry import load_source
 
-    known = [*source_names(), "coco"]
-    if source not in known:
-        raise UserInputError("unknown source", source, fix=did_you_mean(source, known))
-    roots = options.all_roots([source], data, davis, coco, named)
-    if source not in roots:
-        raise UserInputError("nobody said where the data is", source, fix=f"say --data DIR or --root {source}=DIR, or set ICVOS_DATA")
-    return Coco(roots["coco"]).verify() if source == "coco" else load_source(source, roots[source]).verify()
+    root = options.source_roots([source], data, davis, coco, named)[source]
+    return Coco(root).verify() if source == "coco" else load_source(source, root).verify()
