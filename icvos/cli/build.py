@@ -254,7 +254,7 @@ def _all_roots(names: list[str], where: _Where) -> dict[str, Path]:
         fix = "leave it out of --sources, or install a plug-in for it"
         raise UserInputError("no adapter yet", ", ".join(without_adapter), expected=", ".join(installed), fix=fix)
     _refuse_missing(wanted, roots, without_adapter)
-    return roots
+    return {name: roots[name] for name in wanted}
 
 
 def _refuse_missing(wanted: list[str], roots: dict[str, Path], without_adapter: list[str] | None = None) -> None:
