@@ -142,6 +142,20 @@ def check_labels(book: LabelBook, sources: Iterable[Source]) -> None:
     _refuse_unknown(unknown_labels(book, objects, names))
 
 
+def unnamed(sources: Iterable[Source], book: LabelBook = NO_LABELS, everything: bool = False) -> Iterator[tuple[Clip, tuple[int, ...]]]:
+    """The clips that have objects without a name, with the ids of these; all clips and objects where `everything` is asked for.
+
+    An object has a name where the source gives it a word or the book a row; all masks of a clip are searched for objects.
+    """
+    for source in sources:
+        for clip in source.clips():
+            words = {instance.id: instance.label for instance in source.instances(clip)}
+            named = {number for number, word in words.items() if word} | set(book.of_clip(clip.source, clip.name))
+            there = object_areas(clip).objects
+            if wanted := tuple(number for number in there if everything or number not in named):
+                yield clip, wanted
+
+
 def _there(instances: Iterable[Instance], rows: Mapping[int, object], areas: Callable[[], Areas]) -> tuple[int, ...]:
     """The ids of a clip's objects: labelled ones that are on no first frame and in no list may come later."""
     listed = {instance.id for instance in instances}

@@ -39,7 +39,7 @@ class _Chosen:
     @property
     def names(self) -> list[str]:
         """The video data sets."""
-        return list(dict.fromkeys(part.strip() for part in (self.sources or "").split(",") if part.strip()))
+        return options.source_list(self.sources or "")
 
     def limits(self) -> Limits:
         """The numbers in the rules."""
@@ -65,6 +65,7 @@ class _Release:
 @options.roots
 @options.release(name="ic-vos")
 @click.option("--candidates", type=options.FOLDER, metavar="DIR", help="Write what the rules leave in here, for review; no release.")
+@click.option("--look-for-more", is_flag=True, help="Warn where the first frame shows more of a class outside the masks.")
 @click.option("--decisions", type=options.FOLDER, metavar="FILE", help="Freeze what reviewers accepted of the candidates beside it.")
 @click.option("--explain", metavar="CLIP", help="Say why each class of one clip is in or out, rule by rule; write nothing.")
 @click.option("--materialise", type=options.FOLDER, metavar="DIR", help="Also lay out the official tree of frames and masks.")
@@ -86,6 +87,7 @@ def command(
     support_split: str | None,
     min_support_area: int,
     candidates: Path | None,
+    look_for_more: bool,
     decisions: Path | None,
     explain: str | None,
     materialise: Path | None,
@@ -115,6 +117,8 @@ def command(
         roots = _all_roots(names, where)
         pool = Coco(roots["coco"], support_split, min_support_area)
         curated, rules = _curated(names, roots, pool, chosen)
+        if look_for_more:
+            curated = _with_look_alikes(curated)
         if candidates and not dry_run:
             _write_candidates(candidates, curated, rules, roots, as_json)
             return
@@ -135,6 +139,17 @@ def _curated(names: list[str], roots: dict[str, Path], pool: Coco, chosen: _Chos
     rules, book = rules_with(chosen.limits()), read_labels(chosen.labels)
     curated = curate([load_source(source, roots[source]) for source in names], pool, book, rules)
     return curated, stated_rules(rules, book)
+
+
+def _with_look_alikes(curated: Curated) -> Curated:
+    from icvos.errors import missing_package
+
+    try:
+        from curation.look_alikes import with_look_alikes
+        from curation.suggest import Looker
+    except ModuleNotFoundError as error:
+        raise missing_package("--look-for-more", error, "models") from error
+    return with_look_alikes(curated, Looker())
 
 
 def _reviewed(

@@ -11,6 +11,7 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from curation.label_files import LabelBook
+    from icvos.types import Source
 
 FILES = click.argument("files", nargs=-1, required=True, type=options.FOLDER, metavar="FILE...")
 
@@ -22,7 +23,9 @@ def command() -> None:
     \b
     icvos labels check ann.csv bob.csv
     icvos labels merge ann.csv bob.csv --out labels.csv
-    icvos build --sources mose --data /data --labels labels.csv
+    icvos labels import-ovis annotations_train.json --root mose=/data/MOSE --out ovis.csv
+    icvos labels suggest --sources mose --data /data --out suggestions.csv
+    icvos build --sources mose --data /data --labels labels.csv --labels ovis.csv
     """
 
 
@@ -51,11 +54,8 @@ def check(
     book = read_labels(files)
     if sources:
         from curation.tubes import check_labels
-        from icvos.registry import load_source
 
-        names = list(dict.fromkeys(part.strip() for part in sources.split(",") if part.strip()))
-        roots = options.source_roots(names, data, davis, coco, named)
-        check_labels(book, [load_source(name, roots[name]) for name in names])
+        check_labels(book, _opened(sources, data, davis, coco, named))
     _show(book, as_json)
 
 
@@ -95,3 +95,110 @@ def _show(book: LabelBook, as_json: bool, out: Path | None = None) -> None:
         click.echo(f"disagree  {rows[0].key}: {in_words(rows)}; no label until they agree")
     people = len({row.who for row in book.rows})
     click.echo(f"{objects} objects labelled by {people}, {len(quarrels)} disagreements" + (f"; {out}" if out else ""))
+
+
+@command.command("import-ovis")
+@click.argument("annotations", type=options.FOLDER)
+@click.option("--sources", default="mose", show_default=True, help="The sources whose clips OVIS has too.")
+@click.option("--threshold", type=click.FloatRange(0.5, 1), default=0.7, show_default=True, help="The least overlap of a match.")
+@click.option("--out", type=options.FOLDER, required=True, help="The labels.")
+@options.roots
+@options.as_json
+def import_ovis(
+    annotations: Path,
+    sources: str,
+    threshold: float,
+    out: Path,
+    data: Path | None,
+    davis: Path | None,
+    coco: Path | None,
+    named: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Name objects by OVIS' ANNOTATIONS of the same videos, where masks match; what is not clear is listed, never guessed.
+
+    \b
+    icvos labels import-ovis annotations_train.json --root mose=/data/MOSE --out ovis.csv
+    """
+    import json
+
+    from curation.label_files import to_csv
+    from curation.ovis import match_clips, read_ovis
+    from icvos.files import write_text
+
+    videos = read_ovis(annotations)
+    clips = (clip for source in _opened(sources, data, davis, coco, named) for clip in source.clips())
+    matched = match_clips(clips, videos, threshold)
+    write_text(out, to_csv(matched.labels))
+    if as_json:
+        report = {"labels": len(matched.labels), "out": str(out), "unmatched": [finding.as_dict() for finding in matched.findings]}
+        click.echo(json.dumps(report, indent=1, ensure_ascii=False))
+        return
+    for finding in matched.findings:
+        click.echo(str(finding))
+    click.echo(f"{len(matched.labels)} objects named, {len(matched.findings)} left to a person; {out}")
+
+
+@command.command("suggest")
+@click.option("--sources", default="davis", show_default=True, help="The sources whose unnamed objects are looked at.")
+@click.option("--labels", type=options.FOLDER, multiple=True, metavar="FILE", help="Objects labelled here are left alone.")
+@click.option("--all", "everything", is_flag=True, help="Also objects that have a name.")
+@click.option("--per-class", type=click.IntRange(1), default=20, show_default=True, help="COCO objects that stand for a class.")
+@click.option("--support-split", help="COCO's split.  [default: val2017, or val2014]")
+@click.option("--out", type=options.FOLDER, required=True, help="The suggestions; not a file of labels.")
+@options.roots
+@options.as_json
+def suggest(
+    sources: str,
+    labels: tuple[Path, ...],
+    everything: bool,
+    per_class: int,
+    support_split: str | None,
+    out: Path,
+    data: Path | None,
+    davis: Path | None,
+    coco: Path | None,
+    named: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Suggest classes for unnamed objects: the five of COCO that they look most like, with scores. Needs PyTorch.
+
+    \b
+    icvos labels suggest --sources mose --data /data --out suggestions.csv
+
+    A suggestion is never a label: a person looks, and writes a file of labels.
+    """
+    import json
+
+    from curation.label_files import read_labels
+    from curation.sources.coco import Coco
+    from curation.tubes import unnamed
+    from icvos.errors import missing_package
+    from icvos.files import write_text
+
+    try:
+        from curation.suggest import Looker, class_prototypes, suggestions_csv
+        from curation.suggest import suggest as suggest_classes
+    except ModuleNotFoundError as error:
+        raise missing_package("suggesting classes", error, "models") from error
+    opened = _opened(sources, data, davis, coco, named)
+    roots = options.source_roots(["coco"], data, davis, coco, named)
+    looker, book = Looker(), read_labels(labels)
+    prototypes = class_prototypes(Coco(roots["coco"], support_split), looker, per_class)
+    suggestions = list(suggest_classes(unnamed(opened, book, everything), prototypes, looker))
+    write_text(out, suggestions_csv(suggestions))
+    if as_json:
+        click.echo(json.dumps({"objects": len(suggestions), "out": str(out)}, indent=1))
+        return
+    for one in suggestions:
+        guesses = ", ".join(f"{name} {score:.2f}" for name, score in one.classes)
+        click.echo(f"{one.source}/{one.clip} object {one.object}: {guesses}")
+    click.echo(f"{len(suggestions)} objects; suggestions in {out}, for a person to look at")
+
+
+def _opened(sources: str, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> list[Source]:
+    from icvos.registry import load_source
+
+    names = options.source_list(sources)
+    roots = options.source_roots(names, data, davis, coco, named)
+    return [load_source(name, roots[name]) for name in names]

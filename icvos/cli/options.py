@@ -93,6 +93,11 @@ def settings() -> Settings:
     return load_settings(Path())
 
 
+def source_list(sources: str) -> list[str]:
+    """``davis, mose`` as names, each once."""
+    return list(dict.fromkeys(part.strip() for part in sources.split(",") if part.strip()))
+
+
 def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]) -> dict[str, Path]:
     """Where these sources lie by the options alone: one a source goes before --data.
 
