@@ -10,11 +10,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from curation.known_issues import carried
 from curation.sources.coco import Coco, SupportCandidate
 from icvos.benchmark import (
     Benchmark,
     ClipRecord,
     EpisodeRecord,
+    KnownIssue,
     Manifest,
     SourceRecord,
     SupportRecord,
@@ -42,6 +44,7 @@ class Draft:
     rules: Mapping[str, str]
     sources: Mapping[str, SourceRecord]
     roots: Mapping[str, Path]  # of every source, and of the supports under "coco"
+    known_issues: tuple[KnownIssue, ...] = ()  # of the sources' truth; those of the release's clips are carried
 
 
 def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progress: OnProgress = lambda done, total: None) -> Benchmark:
@@ -66,7 +69,7 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
     clips = []
     for _, group in groupby(ordered, key=lambda tube: tube.clip.key):
         of_clip = list(group)
-        with _fit_for_release(of_clip[0].clip):
+        with fit_for_release(of_clip[0].clip):
             clips.append(_clip_record(of_clip, draft.roots, hashes))
     manifest = Manifest(
         format="icvos-release/1",
@@ -77,6 +80,7 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
         rules=dict(draft.rules),
         sources=dict(sorted(draft.sources.items())),
         clips=tuple(clips),
+        known_issues=carried(draft.known_issues, ordered),
     )
     records = [
         EpisodeRecord(id=f"{tube.id}#s{draw}", supports=(_support_record(candidate, pool, hashes),))
@@ -143,14 +147,19 @@ def _clip_record(tubes: Sequence[Tube], roots: Mapping[str, Path], hashes: Mappi
         name=clip.name,
         size=clip.size,
         frames=tuple(frame.id for frame in clip.frames),
-        image=_pattern([(frame.id, frame.image) for frame in clip.frames], root),
+        image=path_pattern([(frame.id, frame.image) for frame in clip.frames], root),
         image_sha256=tuple(hashes[frame.image] for frame in clip.frames),
         tubes=tuple(_tube_record(tube, root, hashes) for tube in tubes),
     )
 
 
 @contextmanager
-def _fit_for_release(clip: Clip) -> Iterator[None]:
+def fit_for_release(clip: Clip) -> Iterator[None]:
+    """Turns a name or path that a record refuses into an error about the clip.
+
+    Raises:
+        DataError: the block made a record of something that cannot stand in a release.
+    """
     try:
         yield
     except ValidationError as error:
@@ -165,13 +174,17 @@ def _tube_record(tube: Tube, root: Path, hashes: Mapping[Path, str]) -> TubeReco
         class_name=tube.category.name,
         objects=tube.instances,
         encoding=tube.clip.encoding,
-        mask=_pattern([(frame.id, frame.mask) for frame in frames if frame.mask], root),
+        mask=path_pattern([(frame.id, frame.mask) for frame in frames if frame.mask], root),
         mask_sha256=tuple(hashes[frame.mask] if frame.mask else None for frame in frames),
     )
 
 
-def _pattern(files: Sequence[tuple[str, Path]], root: Path) -> str:
-    """The one path below `root` that gives each file when ``{}`` stands for the frame's id."""
+def path_pattern(files: Sequence[tuple[str, Path]], root: Path) -> str:
+    """The one path below `root` that gives each file when ``{}`` stands for the frame's id.
+
+    Raises:
+        DataError: no one path does.
+    """
     frame_id, first = files[0]
     pattern = first.relative_to(root).with_name(first.name.replace(frame_id, "{}", 1)).as_posix()
     for name, path in files:

@@ -61,7 +61,7 @@ def summarise(
         support_spread=spread([[scores.JF for scores in tube.draws.values()] for tube in tubes]),
         groups=_groups(tubes),
         tubes=tubes,
-        notes=leniency.notes + ((f"{unscored} tubes without an annotated frame left out",) if unscored else ()),
+        notes=leniency.notes + ((f"{unscored} tubes without a frame to score left out",) if unscored else ()),
     )
 
 

@@ -113,6 +113,18 @@ class ClipRecord(_Record):
         return self
 
 
+class KnownIssue(_Record):
+    """A fault of a source's truth that somebody found: which frames of a clip, of which classes, and who says so."""
+
+    source: Name
+    clip: Name
+    frames: tuple[Name, ...] = ()  # none named: all of them
+    classes: tuple[str, ...] = ()  # none named: all of them
+    kind: str
+    note: str
+    origin: str
+
+
 class Manifest(_Record):
     """The release but for its supports."""
 
@@ -124,6 +136,7 @@ class Manifest(_Record):
     rules: dict[str, str]
     sources: dict[Name, SourceRecord]
     clips: tuple[ClipRecord, ...]
+    known_issues: tuple[KnownIssue, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> Manifest:
@@ -226,6 +239,13 @@ class Benchmark:
         """Every episode, in the order of the file; asks for the roots of the clips and of the supports."""
         root = self.root(SUPPORT_SOURCE)
         return tuple(_episode(record, self.tubes[tube_id(record.id)], root) for record in self.records)
+
+    def faulty_frames(self, tube: Tube) -> frozenset[str]:
+        """The ids of the frames on which the truth of a tube has a known issue."""
+        issues = (issue for issue in self.manifest.known_issues if (issue.source, issue.clip) == (tube.clip.source, tube.clip.name))
+        ours = [issue for issue in issues if not issue.classes or tube.category.name in issue.classes]
+        everything = tuple(frame.id for frame in tube.clip.frames)
+        return frozenset(name for issue in ours for name in issue.frames or everything)
 
     @property
     def episode_ids(self) -> tuple[str, ...]:

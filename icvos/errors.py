@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 
+_MOST_NAMES = 100  # in one message: all classes of COCO, and not all clips of a data set
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -97,11 +99,14 @@ def missing_package(what: str, error: ModuleNotFoundError, extra: str) -> UserIn
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """An imperative for an unknown name: the closest known ones, or all of them."""
+    """An imperative for an unknown name: the closest known ones, or the known ones, all of them where they are not many."""
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5) or [
         longer
         for longer in names
         if get_close_matches(name, [longer[: len(name)]])  # "orcale" for "oracle-first-frame"
     ]
-    return "did you mean " + " or ".join(close) + "?" if close else "known: " + (", ".join(names) or "none")
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return "known: " + (", ".join(names[:_MOST_NAMES]) or "none") + more

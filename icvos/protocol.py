@@ -2,6 +2,7 @@
 
 `native@1` scores at each clip's own size. `paper-512@1` does what the code released with DC-SAM does: truth and
 prediction squashed to 512 x 512 by nearest neighbour, the first 512 frames only (docs/protocol.md says what that moves).
+`native-clean@1` is `native@1` without the frames on which the release says that the source's truth has a known issue.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class ScoringProtocol:
     `resize`: the size that truth and prediction are squashed to, or None for the clip's own.
     `max_frames`: score only the first so many frames of a clip, or None for all.
     `boundary`: the tolerance of F as a part of the image diagonal.
+    `clean`: leave out the frames on which the truth has a known issue.
     An empty truth answered by an empty prediction counts 1, and the mean goes over frames, then draws, then tubes, in both.
     """
 
@@ -28,6 +30,7 @@ class ScoringProtocol:
     resize: Size | None = None
     max_frames: int | None = None
     boundary: float = 0.008
+    clean: bool = False
 
     @property
     def id(self) -> str:
@@ -44,7 +47,12 @@ class ScoringProtocol:
 
 
 PROTOCOLS = {
-    protocol.id: protocol for protocol in (ScoringProtocol("native", 1), ScoringProtocol("paper-512", 1, resize=(512, 512), max_frames=512))
+    protocol.id: protocol
+    for protocol in (
+        ScoringProtocol("native", 1),
+        ScoringProtocol("native-clean", 1, clean=True),
+        ScoringProtocol("paper-512", 1, resize=(512, 512), max_frames=512),
+    )
 }
 
 

@@ -184,7 +184,9 @@ class _TubeScorer:
         self.store, self.protocol, self.leniency = how.store, how.protocol, how.leniency
         self.foreground = foreground_values(tube.instances, tube.clip.encoding)
         self.tolerance = self.protocol.tolerance(tube.clip.size)
-        self.frames = tuple(frame for frame in tube.clip.frames[: self.protocol.max_frames] if frame.mask)
+        faulty = how.benchmark.faulty_frames(tube) if self.protocol.clean else frozenset[str]()
+        frames = tube.clip.frames[: self.protocol.max_frames]
+        self.frames = tuple(frame for frame in frames if frame.mask and frame.id not in faulty)
         self.findings: list[Finding] = []
         self.rows: list[list[tuple[float, float] | None]] = [[] for _ in episode_ids]
         self.predictions = [self._open(episode_id, stack) for episode_id in episode_ids]

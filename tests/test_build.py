@@ -60,7 +60,9 @@ def everything_below(folder: Path) -> list[str]:
 def test_a_release_holds_the_rules_the_sources_and_the_hashes_of_every_file(toy_release: Path, toy_data: Path) -> None:
     manifest = json.loads((toy_release / MANIFEST).read_text())
     assert (manifest["name"], manifest["version"], manifest["seed"], manifest["draws"]) == ("ic-vos", "1", "icvos", 5)
-    assert set(manifest["rules"]) == {"named", "coco-class", "support", "first-frame", "min-support-area", "support-split"}
+    chosen_by = {"named", "coco-class", "support", "truth", "first-frame", "min-area", "min-length"}
+    assert set(manifest["rules"]) == chosen_by | {"min-support-area", "support-split"}
+    assert manifest["rules"]["min-area"] == "the class covers at least 0.05 % of the first frame"
     assert manifest["rules"]["support-split"] == "val2017"
     assert set(manifest["sources"]) == {"davis", "coco"}
     assert manifest["sources"]["davis"]["licence"]

@@ -12,7 +12,6 @@ import pytest
 from toys import box, make_coco, make_davis, moving_box, two_clips, write_frame, write_ids
 
 from curation.labels import SYNONYMS, coco_category, davis_labels, read_semantics
-from curation.rules import RULES
 from curation.sources.coco import Coco
 from curation.sources.davis import Davis2016, Davis2017
 from curation.tubes import curate
@@ -74,7 +73,7 @@ def test_palette_values_are_objects_and_255_is_void_in_2017(davis: Path) -> None
 
 def tree_of_2016(root: Path, names: Mapping[str, str], folder: str = "Annotations") -> Path:
     for name in names:
-        for number in range(3):
+        for number in range(5):
             write_frame(root / "JPEGImages/480p" / name / f"{number:05d}.jpg", number)
             write_ids(root / folder / "480p" / name / f"{number:05d}.png", box(2, 2 + number, 9, 9, 255), "L")
     (root / "ImageSets/2016").mkdir(parents=True)
@@ -90,7 +89,7 @@ def test_255_is_foreground_in_a_grey_mask_of_2016(tmp_path: Path, folder: str) -
     assert (clip.key, clip.encoding) == ("davis2016/rex", "binary")
     assert source.instances(clip) == (Instance(1, "dog"),)
     areas = [int(mask.sum()) for mask in Tube(clip, BY_NAME["dog"], (1,)).masks() if mask is not None]
-    assert areas == [81, 81, 81]
+    assert areas == [81] * 5
     assert source.verify() == []
 
 
@@ -108,9 +107,8 @@ def test_the_masks_of_both_years_in_one_tree_are_told_apart(davis: Path) -> None
     tree_of_2016(davis / "tmp", {"rex": "dog"}, "Annotations_2016")
     shutil.move(davis / "tmp/Annotations_2016", davis / "Annotations_2016")
     shutil.move(davis / "tmp/ImageSets/2016", davis / "ImageSets/2016")
-    for number in (3, 4, 5):
-        (davis / f"JPEGImages/480p/rex/{number:05d}.jpg").unlink()
-        (davis / f"Annotations/480p/rex/{number:05d}.png").unlink()
+    (davis / "JPEGImages/480p/rex/00005.jpg").unlink()
+    (davis / "Annotations/480p/rex/00005.png").unlink()
     assert [(clip.key, clip.encoding) for clip in Davis2016(davis).clips()] == [("davis2016/rex", "binary")]
     assert [(clip.key, clip.encoding) for clip in Davis2017(davis).clips()] == [("davis/rex", "ids"), ("davis/tom", "ids")]
 
@@ -260,7 +258,6 @@ def test_each_rule_refuses_with_its_reason(davis: Path, pool: Coco) -> None:
         ("davis/tom", "goat"): ("coco-class", "'goat' is not one of COCO's 80 classes"),
         ("davis/tom", "?"): ("named", "object 3 has no name in the label list"),
     }
-    assert {rule for rule, _ in reasons.values()} == {rule.name for rule in RULES}
 
 
 # Broken trees

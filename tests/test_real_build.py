@@ -104,7 +104,7 @@ def tree_of_snippets(snippets: Path, root: Path) -> list[str]:
 def test_genuine_palette_masks_are_read_right_with_255_as_void(icvos: Icvos, sample_data: Path, tmp_path: Path) -> None:
     root = tmp_path / "DAVIS"
     assert set(tree_of_snippets(sample_data / "davis2017_snippets", root)) >= {"bear", "blackswan", "bmx-trees", "tennis"}
-    report = build(icvos, sample_data, "davis", root, "--out", tmp_path / "R")
+    report = build(icvos, sample_data, "davis", root, "--min-length", 1, "--out", tmp_path / "R")
     objects = {tube["id"]: tube["objects"] for tube in report["tubes"]}
     assert objects["davis/bmx-trees/bicycle"] == [1]
     assert objects["davis/bmx-trees/person"] == [2]

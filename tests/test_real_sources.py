@@ -17,10 +17,8 @@ from curation.sources.davis import Davis2017
 from curation.sources.lvos import Lvos2
 from curation.sources.mose import Mose
 from curation.sources.scan import scan
-from curation.sources.tree import Tree
 from icvos.benchmark import Benchmark
 from icvos.errors import DataError
-from icvos.types import Instance
 
 Icvos = Callable[..., Any]
 FRAMES = 21
@@ -85,22 +83,17 @@ def test_the_real_davis_tree_has_no_fault(sample_data: Path) -> None:
     assert Davis2017(sample_data / "davis").verify() == []
 
 
-def test_three_sources_are_built_verified_laid_out_and_found_again(icvos: Icvos, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"0a1b2c3d": {1: "bird"}, "goat0000": {1: "goat"}, "3Zf4NFzn": {1: "horse", 2: "person"}}
-    unnamed = Tree.instances
-
-    def named(source: Tree, clip: Any) -> tuple[Instance, ...]:
-        """The objects with names, as a list of labels gives them."""
-        return tuple(Instance(found.id, found.label or names[clip.name][found.id]) for found in unnamed(source, clip))
-
-    monkeypatch.setattr(Tree, "instances", named)
-    said = icvos("build", "--sources", "davis,mose,lvos2", "--data", data, "--out", data / "R", "--json")
+def test_three_sources_are_built_verified_laid_out_and_found_again(icvos: Icvos, data: Path) -> None:
+    rows = ("mose,0a1b2c3d,1,bird", "mose,goat0000,1,none", "lvos2,3Zf4NFzn,1,horse", "lvos2,3Zf4NFzn,2,person")
+    (data / "labels.csv").write_text("source,clip,object,class,who,when,how\n" + "".join(f"{row},ann,,by eye\n" for row in rows))
+    words = ("--sources", "davis,mose,lvos2", "--data", data, "--labels", data / "labels.csv", "--json")
+    said = icvos("build", *words, "--out", data / "R")
     assert said.code == 0, said.err
     report = json.loads(said.out)
     ids = {tube["id"] for tube in report["tubes"]}
     assert {"davis/blackswan/bird", "mose/0a1b2c3d/bird", "lvos2/3Zf4NFzn/horse"} <= ids
     out = {(entry["clip"], entry["label"]): entry["rule"] for entry in report["left_out"]}
-    assert out["mose/goat0000", "goat"] == "coco-class"
+    assert out["mose/goat0000", "none"] == "coco-class"
     assert out["lvos2/3Zf4NFzn", "person"] == "first-frame"
     assert icvos("verify", data / "R").code == 0
     built = Benchmark.open(data / "R")

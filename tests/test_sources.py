@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from toys import box, make_coco, make_davis, make_lvos, make_mose, moving_box, two_clips, write_frame, write_ids
 
-from curation.rules import RULES
+from curation.rules import rules_with
 from curation.sources.coco import Coco
 from curation.sources.davis import Davis2017
 from curation.sources.lvos import Lvos1, Lvos2, read_ranges
@@ -80,7 +80,7 @@ def test_lvos_frames_start_anywhere_and_skip_and_some_have_masks(lvos: Path) -> 
     clip = clip_named(source, "3Zf4NFzn")
     assert [frame.id for frame in clip.frames] == [f"{number:08d}" for number in range(6, 57, 5)]
     assert [frame.mask is not None for frame in clip.frames] == [place % 5 == 0 for place in range(11)]
-    assert source.instances(clip) == (Instance(1, None), Instance(2, None))
+    assert source.instances(clip) == (Instance(1, "fighter jet"), Instance(2, None))
     assert source.verify() == []
 
 
@@ -115,22 +115,21 @@ def test_each_version_is_a_source_of_its_own(mose: Path, lvos: Path) -> None:
 # Together
 
 
-def test_clips_of_one_name_in_two_sources_build_verify_and_run(tmp_path: Path, icvos: Icvos, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_of_one_name_in_two_sources_build_verify_and_run(tmp_path: Path, icvos: Icvos) -> None:
     make_davis(tmp_path / "DAVIS", two_clips())
     make_mose(tmp_path / "MOSE", {"rex": moving_box()})
     make_lvos(tmp_path / "LVOS", {"rex": late()}, every=5)
     make_coco(tmp_path / "COCO")
-    unnamed, names = Tree.instances, {1: "dog", 2: "cat"}  # names for the objects, as a list of labels gives them
-    monkeypatch.setattr(
-        Tree, "instances", lambda *given: tuple(Instance(found.id, found.label or names.get(found.id)) for found in unnamed(*given))
-    )
-    said = icvos("build", "--sources", "lvos2,mose,davis", "--data", tmp_path, "--out", tmp_path / "R", "--json")
+    rows = ("mose,rex,1,dog", "lvos2,rex,1,dog", "lvos2,rex,2,cat")
+    (tmp_path / "labels.csv").write_text("source,clip,object,class,who,when,how\n" + "".join(f"{row},ann,,\n" for row in rows))
+    words = ("--data", tmp_path, "--labels", tmp_path / "labels.csv", "--min-length", 1, "--out", tmp_path / "R", "--json")
+    said = icvos("build", "--sources", "lvos2,mose,davis", *words)
     assert said.code == 0, said.err
     report = json.loads(said.out)
     dogs = {tube["id"] for tube in report["tubes"] if tube["class"] == "dog"}
     assert dogs == {"davis/rex/dog", "mose/rex/dog", "lvos2/rex/dog"}
     assert ("lvos2/rex", "first-frame") in {(entry["clip"], entry["rule"]) for entry in report["left_out"]}
-    again = icvos("build", "--sources", "davis,mose,lvos2", "--data", tmp_path, "--out", tmp_path / "R", "--json")
+    again = icvos("build", "--sources", "davis,mose,lvos2", *words)
     assert json.loads(again.out)["release"] == report["release"]  # in any order of arguments
     benchmark = Benchmark.open(tmp_path / "R")
     clip = next(clip for clip in benchmark.manifest.clips if clip.source == "lvos2")
@@ -145,7 +144,7 @@ def test_without_labels_every_object_is_out_and_told(tmp_path: Path, mose: Path)
     curated = curate([Mose(mose)], Coco(make_coco(tmp_path / "COCO")))
     assert curated.tubes == ()
     assert {(entry.clip, entry.rule) for entry in curated.left_out} == {("mose/0a1b2c3d", "named"), ("mose/ffee0011", "named")}
-    assert RULES[0].name == "named"
+    assert rules_with()[0].name == "named"
 
 
 # What is hidden

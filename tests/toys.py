@@ -141,3 +141,50 @@ def two_clips() -> dict[str, tuple[dict[int, str], list[Ids]]]:
         "rex": ({1: "dog"}, moving_box()),
         "tom": ({1: "cat", 2: "person", 3: "goat"}, [np.maximum(ids, box(0, 0, 3, 3, 3)) for ids in both]),
     }
+
+
+POND = '''
+import numpy as np
+from icvos.masks import image_size, read_ids
+from icvos.types import Clip, Frame, Instance
+
+
+class Pond:
+    """Clips whose objects nobody named, as MOSE has them: JPEGImages/<clip>/*.jpg, Annotations/<clip>/*.png."""
+
+    name = "pond"
+
+    def __init__(self, root):
+        self.root = root
+
+    def verify(self):
+        return []
+
+    def clips(self):
+        for folder in sorted((self.root / "JPEGImages").iterdir()):
+            masks = {path.stem: path for path in (self.root / "Annotations" / folder.name).glob("*.png")}
+            frames = tuple(Frame(path.stem, path, masks.get(path.stem)) for path in sorted(folder.glob("*.jpg")))
+            yield Clip(self.name, folder.name, image_size(frames[0].image), frames)
+
+    def instances(self, clip):
+        return tuple(Instance(int(n), None) for n in np.unique(read_ids(clip.frames[0].mask)) if n not in (0, 255))
+'''
+
+
+def install_pond(site: Path) -> None:
+    """Install the source `pond` into a folder that a test puts on the path, by the door that every plug-in takes."""
+    (site / "pond-1.dist-info").mkdir(parents=True)
+    (site / "pond.py").write_text(POND)
+    (site / "pond-1.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: pond\nVersion: 1\n")
+    (site / "pond-1.dist-info/entry_points.txt").write_text("[icvos.sources]\npond = pond:Pond\n")
+
+
+def make_pond(root: Path, clips: Mapping[str, Sequence[Ids | None]]) -> Path:
+    """A tree of `pond`: clip -> id masks, one a frame, None where a frame is not annotated."""
+    for name, masks in clips.items():
+        size = next(ids.shape for ids in masks if ids is not None)
+        for number, ids in enumerate(masks):
+            write_frame(root / "JPEGImages" / name / f"{number:05d}.jpg", number, (size[0], size[1]))
+            if ids is not None:
+                write_ids(root / "Annotations" / name / f"{number:05d}.png", ids)
+    return root

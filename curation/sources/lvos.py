@@ -1,7 +1,8 @@
 """LVOS v1 and v2, train and valid: long clips whose frame numbers start anywhere and skip, with masks on some frames.
 
 Objects may appear late. `<split>_meta.json` says for each object the first and the last frame that shows it, and on how
-many frames it is there; it names no class. Of the clips of `test/` only first masks are public, so they are not read.
+many frames it is there; it names no class: names come from
+`curation.labels`. Of the clips of `test/` only first masks are public, so they are not read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from curation.labels import lvos_labels
 from curation.sources.faults import AGAIN, Listing
 from curation.sources.scan import VOID, MaskScan
 from curation.sources.tree import Tree, folders_in
@@ -37,6 +39,13 @@ class _Lvos(Tree):
 
     every_frame = False
     counted = False
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.labels = lvos_labels()
+
+    def listed(self, name: str) -> None:
+        """See `Tree`: which objects there are the meta file says, not the list of names."""
 
     def sequences(self) -> list[str]:
         """Every clip of train and valid, sorted."""

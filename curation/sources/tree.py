@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -97,9 +97,13 @@ class Tree(ABC):
             *(gaps(clip) if self.counted else ()),
             *collisions((*clip.images, *clip.masks)),
             *findings,
-            *mask_faults(clip.masks, scans, size, self.encoding(clip.masks), self.labels.get(name)),
+            *mask_faults(clip.masks, scans, size, self.encoding(clip.masks), self.listed(name)),
             *self.own_faults(clip, scans),
         ]
+
+    def listed(self, name: str) -> Mapping[int, str] | None:
+        """The objects that a clip may show by the label list; None where no list decides that."""
+        return self.labels.get(name)
 
     def tree_faults(self) -> list[Finding]:
         """The faults that are of no single clip and that only this data set can have."""

@@ -16,9 +16,11 @@ from icvos.errors import IcvosError, UserInputError, did_you_mean
 # In the order of the way through.
 COMMANDS = {
     "demo": "demo",
+    "labels": "labels",
     "build": "build",
     "import": "import_tree",
     "verify": "verify",
+    "diff": "diff",
     "methods": "methods",
     "weights": "weights",
     "train": "train",

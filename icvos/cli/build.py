@@ -1,7 +1,8 @@
-"""`icvos build`: from data sets on disk to a frozen release."""
+"""`icvos build`: from data sets on disk to a frozen release, or to the candidates that people review before one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,21 +11,73 @@ import click
 from icvos.cli import options
 
 if TYPE_CHECKING:
+    from curation.rules import Limits
     from curation.sources.coco import Coco
     from curation.tubes import Curated
     from icvos.benchmark import Benchmark
 
 
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Where the options say that sources lie."""
+
+    data: Path | None
+    davis: Path | None
+    coco: Path | None
+    named: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What the options say of clips, labels and rules; None and nothing where they do not."""
+
+    sources: str | None
+    labels: tuple[Path, ...]
+    min_area: float | None
+    min_length: int | None
+    resolution: str | None
+
+    @property
+    def names(self) -> list[str]:
+        """The video data sets."""
+        return options.source_list(self.sources or "")
+
+    def limits(self) -> Limits:
+        """The numbers in the rules."""
+        from curation.rules import Limits
+
+        said = {"min_area": self.min_area, "min_length": self.min_length}
+        return Limits(**{name: value for name, value in said.items() if value is not None})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """What the options say of the release itself."""
+
+    out: Path | None
+    name: str
+    version: str
+    seed: str
+    min_support_area: int
+
+
 @click.command("build")
-@click.option("--sources", default="davis", show_default=True, help="The video data sets, separated by commas.")
+@options.rules
 @options.roots
 @options.resolution
 @options.release(name="ic-vos")
+@click.option("--candidates", type=options.FOLDER, metavar="DIR", help="Write what the rules leave in here, for review; no release.")
+@click.option("--look-for-more", is_flag=True, help="Warn where the first frame shows more of a class outside the masks.")
+@click.option("--decisions", type=options.FOLDER, metavar="FILE", help="Freeze what reviewers accepted of the candidates beside it.")
+@click.option("--explain", metavar="CLIP", help="Say why each class of one clip is in or out, rule by rule; write nothing.")
 @click.option("--materialise", type=options.FOLDER, metavar="DIR", help="Also lay out the official tree of frames and masks.")
 @click.option("--dry-run", is_flag=True, help="Show what would be in and out; write nothing.")
 @options.as_json
 def command(
-    sources: str,
+    sources: str | None,
+    labels: tuple[Path, ...],
+    min_area: float | None,
+    min_length: int | None,
     data: Path | None,
     davis: Path | None,
     coco: Path | None,
@@ -36,6 +89,10 @@ def command(
     seed: str,
     support_split: str | None,
     min_support_area: int,
+    candidates: Path | None,
+    look_for_more: bool,
+    decisions: Path | None,
+    explain: str | None,
     materialise: Path | None,
     dry_run: bool,
     as_json: bool,
@@ -45,33 +102,148 @@ def command(
     \b
     icvos build --sources davis --davis /data/DAVIS --coco /data/COCO --out ic-vos
     icvos build --sources davis,mose,lvos2 --data /data --dry-run
+    icvos build --sources mose --data /data --labels ann.csv --labels bob.csv --candidates to-review
+    icvos build --decisions to-review/decisions.jsonl --out ic-vos
+    icvos build --data /data --explain bear
     """
-    from curation.freeze import Draft, freeze
-    from curation.rules import RULES
-    from curation.sources.catalogue import source_record
     from curation.sources.coco import Coco
-    from curation.tubes import curate
+
+    where, chosen = _Where(data, davis, coco, named), _Chosen(sources, labels, min_area, min_length, resolution)
+    release = _Release(out, name, release_version, seed, min_support_area)
+    if explain:
+        _explain(explain, chosen, where, decisions, candidates, support_split, min_support_area, as_json)
+        return
+    if decisions:
+        curated, pool, rules, roots = _reviewed(decisions, candidates, chosen, where, support_split, min_support_area)
+    else:
+        names = chosen.names or ([] if chosen.sources else ["davis"])
+        roots = _all_roots(names, where)
+        pool = Coco(roots["coco"], support_split, min_support_area)
+        curated, rules = _curated(names, roots, pool, chosen)
+        if look_for_more:
+            curated = _with_look_alikes(curated)
+        if candidates and not dry_run:
+            _write_candidates(candidates, curated, rules, roots, as_json)
+            return
+    benchmark = None if dry_run else _freeze(release, curated, pool, rules, roots)
+    if benchmark and materialise:
+        _materialise(benchmark, materialise)
+    _show(curated, _release_summary(benchmark), as_json)
+    if benchmark:
+        _warn_of_repeats(curated, pool)
+
+
+def _curated(names: list[str], roots: dict[str, Path], pool: Coco, chosen: _Chosen) -> tuple[Curated, dict[str, str]]:
+    from curation.label_files import read_labels
+    from curation.rules import rules_with
+    from curation.tubes import curate, stated_rules
     from icvos.cli.progress import file_bar
     from icvos.registry import load_sources
 
-    names = list(dict.fromkeys(part.strip() for part in sources.split(",") if part.strip()))
-    roots = _all_roots(names, data, davis, coco, named)
-    opened = load_sources({source: roots[source] for source in names}, resolution)
-    pool = Coco(roots["coco"], support_split, min_support_area)
+    rules, book = rules_with(chosen.limits()), read_labels(chosen.labels)
+    sources = load_sources({name: roots[name] for name in names}, chosen.resolution)
     with file_bar("scanning", "clips") as on_progress:
-        curated = curate(opened, pool, on_progress)
-    if dry_run:
-        _show(curated, None, as_json)
-        return
-    rules = {rule.name: rule.summary for rule in RULES} | {"min-support-area": f"{min_support_area} px", "support-split": pool.split}
-    records = {source: source_record(source) for source in names} | {"coco": source_record("coco", pool.split)}
-    draft = Draft(name, release_version, seed, rules, records, roots)
+        curated = curate(sources, pool, book, rules, on_progress)
+    return curated, stated_rules(rules, book)
+
+
+def _with_look_alikes(curated: Curated) -> Curated:
+    from icvos.errors import missing_package
+
+    try:
+        from curation.look_alikes import with_look_alikes
+        from curation.suggest import Looker
+    except ModuleNotFoundError as error:
+        raise missing_package("--look-for-more", error, "models") from error
+    return with_look_alikes(curated, Looker())
+
+
+def _reviewed(
+    decisions: Path, folder: Path | None, chosen: _Chosen, where: _Where, support_split: str | None, min_support_area: int
+) -> tuple[Curated, Coco, dict[str, str], dict[str, Path]]:
+    """What reviewers accepted: tubes, support pool, rules, and where everything lies."""
+    from dataclasses import replace
+
+    from curation.candidates import CandidateSet
+    from curation.label_files import read_labels
+    from curation.review.settle import read_decisions, settle
+    from curation.reviewed import REVIEWED, accepted, refuse_other_settings
+    from curation.rules import EVERY_INSTANCE, rules_with
+    from curation.sources.coco import Coco
+    from curation.tubes import stated_rules
+
+    opened = CandidateSet.open(folder or decisions.parent)
+    said = stated_rules(rules_with(chosen.limits()), read_labels(chosen.labels))
+    given = {"labels": chosen.labels, "min-area": chosen.min_area, "min-length": chosen.min_length}
+    refuse_other_settings(opened, {name: said.get(name, "none") for name, value in given.items() if value not in (None, ())}, chosen.names)
+    lines, notes = read_decisions(decisions)
+    settlement = settle(lines, opened)
+    for finding in (*notes, *settlement.findings):
+        click.echo(f"note: {finding}", err=True)
+    names = sorted({tube.source for tube in opened.tubes})
+    roots = options.located([*names, "coco"], opened.roots, where.data, where.davis, where.coco, where.named)
+    _refuse_missing([*names, "coco"], roots)
+    pool = Coco(roots["coco"], support_split, min_support_area)
+    curated = accepted(replace(opened, roots=roots), settlement, pool)
+    return curated, pool, {**opened.rules, EVERY_INSTANCE: REVIEWED}, {name: roots[name] for name in (*names, "coco")}
+
+
+def _freeze(release: _Release, curated: Curated, pool: Coco, rules: dict[str, str], roots: dict[str, Path]) -> Benchmark:
+    from curation.freeze import Draft, freeze
+    from curation.known_issues import known_issues
+    from curation.sources.catalogue import source_record
+    from icvos.cli.progress import file_bar
+
+    stated = rules | {"min-support-area": f"{release.min_support_area} px", "support-split": pool.split}
+    records = {name: source_record(name, pool.split if name == "coco" else "") for name in roots}
+    draft = Draft(release.name, release.version, release.seed, stated, records, roots, known_issues())
     with file_bar("hashing") as on_progress:
-        benchmark = freeze(out or options.settings().benchmark, draft, curated.tubes, pool, on_progress)
-    if materialise:
-        _materialise(benchmark, materialise)
-    _show(curated, benchmark, as_json)
-    _warn_of_repeats(curated, pool)
+        return freeze(release.out or options.settings().benchmark, draft, curated.tubes, pool, on_progress)
+
+
+def _write_candidates(folder: Path, curated: Curated, rules: dict[str, str], roots: dict[str, Path], as_json: bool) -> None:
+    from curation.candidates import write_candidates
+    from curation.reviewed import candidate_tubes
+
+    written = write_candidates(folder, candidate_tubes(curated, roots), rules, roots)
+    summary = {"candidates": written.digest, "path": str(folder)}
+    _show(curated, summary, as_json, f"candidates {written.digest[:12]} in {folder}; review them with `icvos review {folder}`")
+
+
+def _explain(
+    clip: str,
+    chosen: _Chosen,
+    where: _Where,
+    decisions: Path | None,
+    folder: Path | None,
+    support_split: str | None,
+    min_support_area: int,
+    as_json: bool,
+) -> None:
+    import json
+    from dataclasses import asdict
+
+    from curation.label_files import read_labels
+    from curation.reviewed import with_reviews
+    from curation.rules import rules_with
+    from curation.sources.coco import Coco
+    from curation.tubes import explain
+    from icvos.registry import load_sources
+
+    names = chosen.names or ["davis"]
+    roots = _all_roots(names, where)
+    opened = load_sources({name: roots[name] for name in names}, chosen.resolution)
+    pool = Coco(roots["coco"], support_split, min_support_area)
+    found = explain(opened, pool, clip, read_labels(chosen.labels), rules_with(chosen.limits()))
+    found = with_reviews(found, decisions, folder)
+    if as_json:
+        click.echo(json.dumps([asdict(one) | {"in": not one.refused} for one in found], indent=1, ensure_ascii=False))
+        return
+    marks = {True: "yes", False: "NO", None: "-"}
+    for one in found:
+        click.echo(f"{'out' if one.refused else 'in '}  {one.name}  (objects {', '.join(map(str, one.objects))})")
+        for verdict in one.verdicts:
+            click.echo(f"     {marks[verdict.passed]:<4} {verdict.rule}{': ' if verdict.reason else ''}{verdict.reason}")
 
 
 def _materialise(benchmark: Benchmark, folder: Path) -> None:
@@ -83,7 +255,7 @@ def _materialise(benchmark: Benchmark, folder: Path) -> None:
     click.echo(f"{written} files laid out in {folder}", err=True)
 
 
-def _all_roots(names: list[str], data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> dict[str, Path]:
+def _all_roots(names: list[str], where: _Where) -> dict[str, Path]:
     from icvos.errors import UserInputError, did_you_mean
     from icvos.registry import source_names
 
@@ -96,13 +268,18 @@ def _all_roots(names: list[str], data: Path | None, davis: Path | None, coco: Pa
         if name not in installed:
             raise UserInputError("unknown source", name, fix=did_you_mean(name, installed))
     wanted = [*names, "coco"]
-    roots = options.all_roots(wanted, data, davis, coco, named)
-    missing = [name for name in wanted if name not in roots]
-    if missing:
+    roots = options.all_roots(wanted, where.data, where.davis, where.coco, where.named)
+    _refuse_missing(wanted, roots)
+    return {name: roots[name] for name in wanted}
+
+
+def _refuse_missing(wanted: list[str], roots: dict[str, Path]) -> None:
+    from icvos.errors import UserInputError
+
+    if missing := [name for name in wanted if name not in roots]:
         _show_what_to_fetch(wanted)
         fix = "fetch what the table lists, then say --data DIR, --root NAME=DIR, or set ICVOS_DATA"
         raise UserInputError("nobody said where the data is", ", ".join(missing), fix=fix)
-    return roots
 
 
 def _show_what_to_fetch(names: list[str]) -> None:
@@ -123,37 +300,45 @@ def _show_what_to_fetch(names: list[str]) -> None:
     console.print(table)
 
 
-def _show(curated: Curated, benchmark: Benchmark | None, as_json: bool) -> None:
+def _release_summary(benchmark: Benchmark | None) -> dict[str, Any]:
+    return {
+        "release": benchmark.label if benchmark else None,
+        "path": str(benchmark.path) if benchmark else None,
+        "episodes": len(benchmark.records) if benchmark else None,
+    }
+
+
+def _show(curated: Curated, written: dict[str, Any], as_json: bool, last: str | None = None) -> None:
     import json
 
     if as_json:
-        click.echo(json.dumps(_summary(curated, benchmark), indent=1, ensure_ascii=False))
+        click.echo(json.dumps(written | _summary(curated), indent=1, ensure_ascii=False))
         return
     for tube in curated.tubes:
         objects = ", ".join(map(str, tube.instances))
         click.echo(f"in   {tube.id}  ({len(tube.clip.frames)} frames, objects {objects})")
+        for warning in curated.warnings.get(tube.id, ()):
+            click.echo(f"     look: {warning.reason}")
     for entry in curated.left_out:
         click.echo(f"out  {entry.clip}/{entry.label}  {entry.rule}: {entry.reason}")
     clips = {tube.clip.key: len(tube.clip.frames) for tube in curated.tubes}
     classes = {tube.category.name for tube in curated.tubes}
     counts = f"{len(curated.tubes)} tubes of {len(classes)} classes in {len(clips)} clips, {sum(clips.values())} frames"
     click.echo(f"{counts}; {len(curated.left_out)} left out")
-    click.echo(f"{benchmark.label} in {benchmark.path}, {len(benchmark.records)} episodes" if benchmark else "nothing written")
+    if last is None:
+        last = f"{written['release']} in {written['path']}, {written['episodes']} episodes" if written["release"] else "nothing written"
+    click.echo(last)
 
 
-def _summary(curated: Curated, benchmark: Benchmark | None) -> dict[str, Any]:
+def _summary(curated: Curated) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {
-        "release": benchmark.label if benchmark else None,
-        "path": str(benchmark.path) if benchmark else None,
-        "episodes": len(benchmark.records) if benchmark else None,
-        "tubes": [
-            {"id": tube.id, "class": tube.category.name, "frames": len(tube.clip.frames), "objects": tube.instances}
-            for tube in curated.tubes
-        ],
-        "left_out": [asdict(entry) for entry in curated.left_out],
-    }
+    tubes = []
+    for tube in curated.tubes:
+        row: dict[str, Any] = {"id": tube.id, "class": tube.category.name, "frames": len(tube.clip.frames), "objects": tube.instances}
+        warnings = curated.warnings.get(tube.id, ())
+        tubes.append(row | ({"warnings": [warning.model_dump() for warning in warnings]} if warnings else {}))
+    return {"tubes": tubes, "left_out": [asdict(entry) for entry in curated.left_out]}
 
 
 def _warn_of_repeats(curated: Curated, pool: Coco) -> None:

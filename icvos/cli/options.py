@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -77,11 +77,28 @@ def release(name: str) -> Callable[[Command], Command]:
     return add
 
 
+def rules(command: Command) -> Command:
+    """--sources, --labels, --min-area and --min-length: which clips, what their objects are, and the numbers in the rules."""
+    for option in (
+        click.option("--min-length", type=click.IntRange(1), help="Annotated frames that show the class, at least.  [default: 5]"),
+        click.option("--min-area", type=click.FloatRange(0, 100), help="Percent of the first frame, at least.  [default: 0.05]"),
+        click.option("--labels", type=FOLDER, multiple=True, metavar="FILE", help="What objects are, as CSV; may be given again."),
+        click.option("--sources", help="The video data sets, separated by commas.  [default: davis]"),
+    ):
+        command = option(command)
+    return command
+
+
 def settings() -> Settings:
     """What `icvos.toml` in the current folder says."""
     from icvos.settings import load_settings
 
     return load_settings(Path())
+
+
+def source_list(sources: str) -> list[str]:
+    """``davis, mose`` as names, each once."""
+    return list(dict.fromkeys(part.strip() for part in sources.split(",") if part.strip()))
 
 
 def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]) -> dict[str, Path]:
@@ -127,6 +144,26 @@ def all_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco:
     return known_roots(name for name in names if name not in chosen) | chosen
 
 
+def source_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]) -> dict[str, Path]:
+    """The same as `all_roots`, for commands that cannot go on without one of them.
+
+    Raises:
+        UserInputError: there is no such source, or nobody said where it lies.
+    """
+    from icvos.errors import UserInputError, did_you_mean
+    from icvos.registry import source_names
+
+    names, known = list(names), [*source_names(), "coco"]
+    for name in names:
+        if name not in known:
+            raise UserInputError("unknown source", name, fix=did_you_mean(name, known))
+    roots = all_roots(names, data, davis, coco, named)
+    if missing := [name for name in names if name not in roots]:
+        fix = f"say --data DIR or --root {missing[0]}=DIR, or set ICVOS_DATA"
+        raise UserInputError("nobody said where the data is", ", ".join(missing), fix=fix)
+    return roots
+
+
 def known_roots(names: Iterable[str]) -> dict[str, Path]:
     """Where these sources lie by the environment and `icvos.toml`.
 
@@ -154,10 +191,20 @@ def open_benchmark(
     from icvos.benchmark import Benchmark
 
     opened = Benchmark.open(path or settings().benchmark)
-    names = list(opened.manifest.sources)
-    remembered = {name: root for name, root in opened.roots.items() if root.is_dir()}
-    here = remembered | chosen_roots(names, data, davis, coco, named)
-    return replace(opened, roots={**opened.roots, **known_roots(name for name in names if name not in here), **here})
+    return replace(opened, roots=located(opened.manifest.sources, opened.roots, data, davis, coco, named))
+
+
+def located(
+    sources: Iterable[str], known: Mapping[str, Path], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]
+) -> dict[str, Path]:
+    """Where sources lie by the options, else where they were `known` to, else by the environment and `icvos.toml`.
+
+    Raises:
+        UserInputError: an option cannot be used, or a data folder that is needed is not there.
+    """
+    names = list(sources)
+    here = {name: root for name, root in known.items() if root.is_dir()} | chosen_roots(names, data, davis, coco, named)
+    return {**known, **known_roots(name for name in names if name not in here), **here}
 
 
 def plain_name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:

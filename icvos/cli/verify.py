@@ -70,17 +70,11 @@ def _verify_source(
     from curation.sources.coco import Coco
     from curation.sources.tree import Tree
     from icvos.cli.progress import file_bar
-    from icvos.errors import UserInputError, did_you_mean
-    from icvos.registry import load_sources, source_names
+    from icvos.registry import load_sources
 
-    known = [*source_names(), "coco"]
-    if source not in known:
-        raise UserInputError("unknown source", source, fix=did_you_mean(source, known))
-    roots = options.all_roots([source], data, davis, coco, named)
-    if source not in roots:
-        raise UserInputError("nobody said where the data is", source, fix=f"say --data DIR or --root {source}=DIR, or set ICVOS_DATA")
+    roots = options.source_roots([source], data, davis, coco, named)
     if source == "coco":
         return Coco(roots["coco"]).verify()
-    (opened,) = load_sources({source: roots[source]}, resolution)
+    (opened,) = load_sources(roots, resolution)
     with file_bar("verifying", "clips") as on_progress:
         return opened.verify(on_progress) if isinstance(opened, Tree) else opened.verify()
