@@ -19,6 +19,7 @@ COMMANDS = {
     "build": "build",
     "import": "import_tree",
     "verify": "verify",
+    "stats": "stats",
     "methods": "methods",
     "weights": "weights",
     "train": "train",
