@@ -15,6 +15,7 @@ from curation.published import DatasetRow
 from icvos.aggregate import length_group
 from icvos.benchmark import Benchmark, ClipRecord, TubeRecord
 from icvos.categories import BY_ID
+from icvos.errors import DataError
 from icvos.parallel import core_count, in_processes
 
 # Pixels of all masks, as in scoring: below them one process is done before a second one has started.
@@ -111,9 +112,12 @@ def statistics(benchmark: Benchmark, *, workers: int | None = None, on_clip: OnC
         on_clip: called when a clip is measured, with the number of its frames.
 
     Raises:
-        DataError: a mask of a source that is there is missing, damaged, or not the one that the release names.
+        DataError: the release has no tube; or a mask of a source that is there is missing, damaged, or not the one that the
+            release names.
     """
     manifest = benchmark.manifest
+    if not any(clip.tubes for clip in manifest.clips):
+        raise DataError("a release without a tube", benchmark.path, fix="build it again, from sources with classes of COCO")
     clips = manifest.clips
     found = _measured(benchmark, workers, on_clip)
     tubes = tuple(
@@ -123,13 +127,12 @@ def statistics(benchmark: Benchmark, *, workers: int | None = None, on_clip: OnC
     )
     frames = sum(len(clip.frames) for clip in clips)
     classes = _class_counts(tubes)
-    mean = frames / len(clips) if clips else 0.0
     sources = dict.fromkeys(clip.source for clip in clips)
     return Statistics(
         name=manifest.name,
         version=manifest.version,
         digest=benchmark.digest,
-        row=DatasetRow(f"{manifest.name}@{manifest.version}", len(clips), mean, frames, len(classes), "mask"),
+        row=DatasetRow(f"{manifest.name}@{manifest.version}", len(clips), frames / len(clips), frames, len(classes), "mask"),
         masks=sum(tube.masks for tube in tubes),
         episodes=len(benchmark.records),
         supports=len({support.image_id for record in benchmark.records for support in record.supports}),

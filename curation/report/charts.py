@@ -5,7 +5,7 @@ Colours are those of `icvos/render/templates/page.css`; the page turns them for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
@@ -42,17 +42,16 @@ def charts(statistics: Statistics, paper: Published) -> dict[str, str]:
 
 def png(svg: str) -> bytes:
     """An SVG as a PNG of twice its size, on white."""
-    painted = svg.replace("<g ", f'<rect width="100%" height="100%" fill="white"/><g ', 1)
+    painted = svg.replace("<g ", '<rect width="100%" height="100%" fill="white"/><g ', 1)
     return bytes(vl_convert.svg_to_png(painted, scale=2))
 
 
 def _sources(statistics: Statistics, paper: Published) -> Any:
     """Each source's part of the videos as a bar, the paper's as an upright line with its number."""
-    rows = [
-        {"name": line.name, "share": line.share, "paper": line.paper, "own": _both(line)} for line in words.sources(statistics, paper)
-    ]
-    base = alt.Chart(alt.Data(values=rows)).encode(y=_rows("name", [row["name"] for row in rows]))
-    longest = max(max(line["share"], line["paper"] or 0) for line in rows)
+    lines = words.sources(statistics, paper)
+    rows = [{"name": line.name, "share": line.share, "paper": line.paper, "own": _both(line)} for line in lines]
+    base = alt.Chart(_values(rows)).encode(y=_rows("name", [line.name for line in lines]))
+    longest = max(max(line.share, line.paper or 0.0) for line in lines)
     x = alt.X("share:Q", axis=None, scale=alt.Scale(domain=[0, 2.1 * longest]))  # room for the words at the bar's end
     bars = base.mark_bar(color=_MARK, height=14).encode(x=x)
     ticks = base.transform_filter("datum.paper != null").mark_tick(color=_PAPER, thickness=3, height=20, opacity=1).encode(x="paper:Q")
@@ -69,7 +68,7 @@ def _words(statistics: Statistics) -> Any:
     placed = lay_out({count.name: float(count.frames) for count in statistics.classes}, WIDTH, _CLOUD)
     rows = [{"text": word.text, "x": word.x, "y": word.y, "size": word.size, "heavy": word.size >= 18} for word in placed]
     return (
-        alt.Chart(alt.Data(values=rows), width=WIDTH, height=_CLOUD)
+        alt.Chart(_values(rows), width=WIDTH, height=_CLOUD)
         .mark_text(fontWeight="bold", baseline="middle")
         .encode(
             x=alt.X("x:Q", axis=None, scale=alt.Scale(domain=[0, WIDTH], nice=False)),
@@ -91,8 +90,8 @@ def _classes(statistics: Statistics) -> Any:
     names = [count.name for count in statistics.classes]
     panels = []
     for place, field in enumerate(("clips", "frames")):
-        base = alt.Chart(alt.Data(values=rows)).encode(y=_rows("name", names, labels=place == 0))
-        most = max(count[field] for count in rows)
+        base = alt.Chart(_values(rows)).encode(y=_rows("name", names, labels=place == 0))
+        most = max(getattr(count, field) for count in statistics.classes)
         x = alt.X(f"{field}:Q", axis=None, scale=alt.Scale(domain=[0, 1.45 * most]))  # room for the number at the bar's end
         layers = alt.layer(base.mark_bar(color=_MARK, height=14).encode(x=x), _right_of(base, field, f"{field}_text"))
         panels.append(layers.properties(width=(WIDTH - _NAMES) // 2, height=_ROW * len(rows), title=field))
@@ -102,16 +101,21 @@ def _classes(statistics: Statistics) -> Any:
 def _attributes(statistics: Statistics) -> Any:
     """How many tubes have which attribute; one panel an attribute, all on one scale."""
     groups = statistics.groups
-    most = max((tubes for counts in groups.values() for tubes in counts.values()), default=1)
+    most = max(tubes for counts in groups.values() for tubes in counts.values())
     panels = []
     for kind, counts in groups.items():
         names = [words.group_label(kind, name) for name in counts]
         rows = [{"name": name, "tubes": tubes, "text": words.number(tubes)} for name, tubes in zip(names, counts.values(), strict=True)]
-        base = alt.Chart(alt.Data(values=rows)).encode(y=_rows("name", names))
+        base = alt.Chart(_values(rows)).encode(y=_rows("name", names))
         x = alt.X("tubes:Q", axis=None, scale=alt.Scale(domain=[0, 1.2 * most]))
         layers = alt.layer(base.mark_bar(color=_MARK, height=14).encode(x=x), _right_of(base, "tubes", "text"))
         panels.append(layers.properties(width=WIDTH - _NAMES, height=_ROW * len(rows), title=words.GROUP_TITLES[kind]))
     return alt.vconcat(*panels, spacing=12)
+
+
+def _values(rows: Sequence[Mapping[str, object]]) -> Any:
+    """Rows as Vega-Lite takes them in."""
+    return {"values": rows}
 
 
 def _rows(field: str, names: Sequence[str], *, labels: bool = True) -> Any:

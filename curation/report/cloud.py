@@ -17,14 +17,8 @@ from numpy.typing import NDArray
 Points: TypeAlias = NDArray[np.float64]  # (N, 2) x, y
 
 # Widths of the letters of a bold Helvetica, which Arial and Liberation Sans share, in thousandths of the font size.
-_WIDTHS = dict(
-    zip(
-        "abcdefghijklmnopqrstuvwxyz ",
-        (556, 611, 556, 611, 556, 333, 611, 611, 278, 278, 556, 278, 889)
-        + (611, 611, 611, 611, 389, 556, 333, 611, 556, 778, 556, 556, 500, 278),
-        strict=True,
-    )
-)
+_SHARED = {"m": 889, "w": 778, "bdghnopqu": 611, "aceksvxy": 556, "z": 500, "r": 389, "ft": 333, "ijl ": 278}
+_WIDTHS = {letter: width for letters, width in _SHARED.items() for letter in letters}
 _OTHER = 889  # letters that no class name has: as wide as the widest
 _SMALLEST = 9.0  # pixels, below which nobody reads
 _HEIGHT = 1.05  # of a word's box, in font sizes: from ascenders to descenders, and air

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from curation.attributes import LARGE, SMALL
 from curation.published import DatasetRow, Published
 from curation.statistics import ClassCount, SourceCount, Statistics
 from icvos.render.text import NOTHING, one_line
 
-HEADINGS = ("data set", "videos", "mean frames", "frames", "classes", "annotation")
+HEADINGS = ("data set", "videos", "mean frames", "frames", "classes", "truth")
 GROUP_TITLES = {
     "length": "Length of the clip",
     "objects": "Objects of the class",
@@ -24,7 +24,8 @@ _SIZES = {
 }
 
 
-class SourceLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SourceLine:
     """A source in the release and in the paper, parts of the videos in [0, 1]; None where one of them has it not."""
 
     name: str
