@@ -18,8 +18,8 @@ from icvos.categories import BY_ID
 from icvos.errors import DataError
 from icvos.parallel import core_count, in_processes
 
-# Pixels of all masks, as in scoring: below them one process is done before a second one has started.
-FEW_FOR_PROCESSES = 8 * 10**8
+# Pixels of all frames with masks, about 10,000 at 480p: below them one process is done before a second one is worth its start.
+FEW_FOR_PROCESSES = 4 * 10**9
 STAYS = ("always there", "leaves and comes back", "leaves for good", "comes late", "never there")
 SIZES = ("small", "medium", "large")
 OBJECTS = ("1 object", "2 or 3 objects", "4 or more objects", "merged objects")

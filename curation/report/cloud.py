@@ -23,7 +23,7 @@ _OTHER = 889  # letters that no class name has: as wide as the widest
 _SMALLEST = 9.0  # pixels, below which nobody reads
 _HEIGHT = 1.05  # of a word's box, in font sizes: from ascenders to descenders, and air
 _AIR = 0.35  # between words, in font sizes
-_STEP = 2.0  # pixels from one tried place to the next
+_STEP = 3.0  # pixels from one tried place to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,11 @@ def lay_out(weights: Mapping[str, float], width: float, height: float) -> tuple[
     places = _spiral(width, height)
     while True:
         sizes = {word: max(_SMALLEST, scale * sqrt(weights[word] / weights[ordered[0]])) for word in ordered}
-        placed = _placed(sizes, places, width, height)
-        if len(placed) == len(ordered) or scale < _SMALLEST:
-            return tuple(placed)
+        area = sum(Word(text, 0.0, 0.0, size).width * size * _HEIGHT for text, size in sizes.items())
+        if area < width * height or scale < _SMALLEST:  # larger words are not even tried
+            placed = _placed(sizes, places, width, height)
+            if len(placed) == len(ordered) or scale < _SMALLEST:
+                return tuple(placed)
         scale *= 0.93
 
 
