@@ -373,7 +373,7 @@ def test_latex_says_what_markdown_says(odd: list[Result]) -> None:
         for row in table_rows(said)
         if row[0] not in {"rank", "kind", "method"} and not row[0].startswith((":-", "--"))
     ]
-    footnotes = text.partition(r"\begin{enumerate}")[2].partition(r"\end{enumerate}")[0].strip().splitlines()
+    footnotes = text.partition("\\begin{enumerate}\\raggedright\n")[2].partition(r"\end{enumerate}")[0].strip().splitlines()
     assert len(footnotes) == len(odd)
     assert footnotes[5].startswith(r"\item {}\textbf{half}: \texttt{\footnotesize icvos:0.1.0\textbar\allowbreak{}")
     assert footnotes[5].endswith("2 clips, 2 tubes, 4 episodes; 1 of 100 masks missing, counted as 0")
@@ -382,7 +382,7 @@ def test_latex_says_what_markdown_says(odd: list[Result]) -> None:
 def test_latex_is_well_formed(odd: list[Result]) -> None:
     text = Leaderboard.collect(odd, reported=reported_rows()).render("latex")
     open_ones = []
-    for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
+    for kind, name in re.findall(r"\\(begin|end)\{([\w*]+)\}", text):
         if kind == "begin":
             open_ones.append(name)
         else:

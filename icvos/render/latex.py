@@ -87,15 +87,19 @@ def _reported(rows: Sequence[ReportedRow]) -> str:
 
 
 def _lines(caption: str, lines: Sequence[Sequence[str]], align: str) -> str:
-    """A table, the first line its heading; cells are escaped here, the caption is already; `align` says l or r for each column."""
+    """A table as wide as the page, the first line its heading; `align` says l or r for each column.
+
+    Cells are escaped here, the caption is already.
+    """
     heading, *body = (" & ".join(map(escape, line)) + r" \\" for line in lines)
     inside = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", heading, r"\midrule", *body, r"\bottomrule", r"\end{tabular}"]
-    return "\n".join([r"\begin{table}", r"\centering", rf"\caption{{{caption}}}", *inside, r"\end{table}"])
+    opening = [r"\begin{table*}", r"\centering", rf"\caption{{{caption}}}", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
+    return "\n".join([*opening, *inside, r"\end{table*}"])
 
 
 def _list(kind: str, items: Sequence[str]) -> str:
     """A list; braces keep an item that opens with a bracket from being taken for a label."""
-    return "\n".join([rf"\begin{{{kind}}}", *(rf"\item {{}}{item}" for item in items), rf"\end{{{kind}}}"])
+    return "\n".join([rf"\begin{{{kind}}}\raggedright", *(rf"\item {{}}{item}" for item in items), rf"\end{{{kind}}}"])
 
 
 def escape(string: str) -> str:
