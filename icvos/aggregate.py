@@ -145,7 +145,7 @@ def _groups(tubes: Sequence[TubeScores]) -> dict[str, dict[str, Scores]]:
     return {
         "class": _grouped((tube.category, tube.mean) for tube in tubes),
         "source": _grouped((tube.source, tube.mean) for tube in tubes),
-        "length": _grouped((_length(tube.frames), tube.mean) for tube in tubes),
+        "length": _grouped((length_group(tube.frames), tube.mean) for tube in tubes),
         "support": _grouped((draw, scores) for tube in tubes for draw, scores in tube.draws.items()),
     }
 
@@ -157,5 +157,6 @@ def _grouped(pairs: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:
     return {name: mean_scores(groups[name]) for name in sorted(groups)}
 
 
-def _length(frames: int) -> str:
+def length_group(frames: int) -> str:
+    """The group of clips of about this many frames, in words."""
     return next((name for most, name in LENGTHS if frames <= most), LONGEST)

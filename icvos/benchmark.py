@@ -231,14 +231,30 @@ class Benchmark:
         Raises:
             UserInputError: it is not known where a source lies.
         """
-        tubes = (tube for record in self.manifest.clips for tube in _tubes(record, self.root(record.source)))
-        return {tube.id: tube for tube in tubes}
+        return {tube.id: tube for record in self.manifest.clips for tube in self.tubes_of(record)}
+
+    def tubes_of(self, record: ClipRecord) -> list[Tube]:
+        """The tubes of one clip of the manifest; asks for the root of its source alone.
+
+        Raises:
+            UserInputError: it is not known where the source lies.
+        """
+        root = self.root(record.source)
+        return [_tube(record, tube, root) for tube in record.tubes]
 
     @cached_property
     def episodes(self) -> tuple[Episode, ...]:
         """Every episode, in the order of the file; asks for the roots of the clips and of the supports."""
+        return tuple(self.episode_of(record, self.tubes[tube_id(record.id)]) for record in self.records)
+
+    def episode_of(self, record: EpisodeRecord, tube: Tube) -> Episode:
+        """The episode of one line of the file, about this tube; asks for the root of the supports alone.
+
+        Raises:
+            UserInputError: it is not known where the supports lie.
+        """
         root = self.root(SUPPORT_SOURCE)
-        return tuple(_episode(record, self.tubes[tube_id(record.id)], root) for record in self.records)
+        return Episode(record.id, tube, tuple(_support(support, tube.category, root) for support in record.supports))
 
     def faulty_frames(self, tube: Tube) -> frozenset[str]:
         """The ids of the frames on which the truth of a tube has a known issue."""
@@ -373,10 +389,6 @@ def _schema_error(where: str, error: ValidationError) -> DataError:
     return DataError("a release with a wrong field", f"{where}, {field}", found=found, fix=AGAIN)
 
 
-def _tubes(record: ClipRecord, root: Path) -> list[Tube]:
-    return [_tube(record, tube, root) for tube in record.tubes]
-
-
 def _tube(record: ClipRecord, tube: TubeRecord, root: Path) -> Tube:
     frames = tuple(
         Frame(
@@ -389,11 +401,6 @@ def _tube(record: ClipRecord, tube: TubeRecord, root: Path) -> Tube:
         for name, image_sha256, mask_sha256 in zip(record.frames, record.image_sha256, tube.mask_sha256, strict=True)
     )
     return Tube(Clip(record.source, record.name, record.size, frames, tube.encoding), BY_ID[tube.class_id], tube.objects)
-
-
-def _episode(record: EpisodeRecord, tube: Tube, root: Path) -> Episode:
-    supports = tuple(_support(support, tube.category, root) for support in record.supports)
-    return Episode(record.id, tube, supports)
 
 
 def _support(record: SupportRecord, category: Category, root: Path) -> Support:

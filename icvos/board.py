@@ -23,7 +23,7 @@ from icvos.results import Result, Scores, Timing, abridged
 
 SCORES = ("J&F", "J", "F", "J_recall", "F_recall", "J_decay", "F_decay", "J_first", "F_first")
 LOWER_IS_BETTER = frozenset({"J_decay", "F_decay"})
-FORMATS = ("markdown", "html", "json", "csv")
+FORMATS = ("markdown", "html", "json", "csv", "latex")
 KINDS = ("method", "ceiling", "floor")  # in the order of the board
 
 _PRINTED = 4  # decimals of a score in [0, 1] that show in percent

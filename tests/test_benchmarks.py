@@ -73,3 +73,11 @@ def test_the_index_of_coco_gives_what_pycocotools_gives() -> None:
     lines = run("coco_index.py", "--images", 210, "--annotations", 800).splitlines()[1:]
     assert [line[:14].strip() for line in lines] == ["icvos, first", "icvos, again", "pycocotools"]
     assert len({line.rpartition(", ")[2] for line in lines}) == 1  # as many pixels
+
+
+def test_statistics_are_compared_with_the_plain_way() -> None:
+    lines = run("release_statistics.py", "speed", "--clips", 2, "--frames", 3).splitlines()
+    assert lines[0] == "18 masks of 480 x 854 in 6 files"
+    assert [line[:21].strip() for line in lines[1:]] == ["Pillow + numpy.unique", "icvos, 1 process", "icvos, 2 processes"]
+    lines = run("release_statistics.py", "memory", "--frames", 100).splitlines()
+    assert [line.split()[:3] for line in lines] == [["100", "frames", way] for way in ("open", "measure")]

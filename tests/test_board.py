@@ -7,6 +7,7 @@ import io
 import json
 import random
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from icvos.board import FORMATS, SCORES, Entry, Leaderboard
 from icvos.errors import DataError, UserInputError
-from icvos.render import RENDERERS
+from icvos.render import RENDERERS, latex
 from icvos.render.csv import COLUMNS
 from icvos.render.html import plot
+from icvos.render.text import one_line
 from icvos.reported import ReportedRow, reported_rows
 from icvos.results import Coverage, Result, Scores, Timing, TubeScores
 
@@ -253,7 +257,7 @@ def test_every_row_shows_its_signature_and_the_board_its_release(odd: list[Resul
     assert "d" * 64 in text and "native@1" in text
     for run in odd:
         if run.method["name"] != HOSTILE:
-            assert run.signature in text
+            assert (latex.code(run.signature) if name == "latex" else run.signature) in text
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -305,6 +309,100 @@ def test_markdown_of_another_score_puts_it_first() -> None:
     assert "| rank | method | J\\_decay | J&F | J | F |" in text
     assert "| 1 | a [1] | 0.00 | 50.00" in text  # not -0.00
     assert "Ranked by F of class=dog" in Leaderboard.collect([result()]).render("markdown", by="F", group="class=dog")
+
+
+# ---------------------------------------------------------------- latex
+
+SHOWN = {
+    **{f"\\{mark}": mark for mark in "{}$&#%_"},
+    **{f"{{{mark}}}": mark for mark in "[*"},
+    r"\textbackslash{}": "\\",
+    r"\textasciicircum{}": "^",
+    r"\textasciitilde{}": "~",
+    r"\textasciigrave{}": "`",
+    r"\textless{}": "<",
+    r"\textgreater{}": ">",
+    r"\textbar{}": "|",
+    r"\textbar\allowbreak{}": "|",
+    r"\char34{}": '"',
+    r"\textendash{}": "–",
+    r"\kern0pt{}": "",
+}
+TOKEN = re.compile("|".join(map(re.escape, sorted(SHOWN, key=len, reverse=True))) + r"|[^\\{}$&#%_^~`<>|\"\[*–]")
+
+
+def shown(latex: str) -> str:
+    """What a reader of the printed page sees; a mark that LaTeX would act on is an error."""
+    tokens, place = [], 0
+    while place < len(latex):
+        token = TOKEN.match(latex, place)
+        assert token, latex[place:]
+        tokens.append(SHOWN.get(token[0], token[0]))
+        place = token.end()
+    return "".join(tokens)
+
+
+@given(st.text() | st.text(alphabet="\\{}$&#%_^~`<>|\"[]*–-',ab 1"))
+@example(HOSTILE)
+@example("a---b ''c'' ,,d,, \\\\ {} %")
+def test_latex_shows_foreign_text_as_it_is(string: str) -> None:
+    printed = latex.escape(string)
+    assert shown(printed) == string.replace("\N{REPLACEMENT CHARACTER}", "?")
+    assert not re.search("--|''|,,", printed)
+    inside = latex.code(string).removeprefix(r"\texttt{\footnotesize ").removesuffix("}")
+    assert shown(inside) == one_line(string).replace("\N{REPLACEMENT CHARACTER}", "?")
+
+
+def latex_rows(text: str) -> list[list[str]]:
+    """The cells of every table line; a border is an ampersand without a backslash."""
+    lines = [line.removesuffix(r" \\") for line in text.splitlines() if line.endswith(r" \\")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)&", line)] for line in lines]
+
+
+def test_latex_says_what_markdown_says(odd: list[Result]) -> None:
+    board = Leaderboard.collect(odd, reported=reported_rows())
+    text = board.render("latex")
+    rows = [[shown(cell) for cell in row] for row in latex_rows(text)]
+    said = board.render("markdown").replace("\N{REPLACEMENT CHARACTER}", "?")
+    assert ["1", "DC-SAM [1]", *["71.52 [68.52, 73.52]"] * 3, "1.23", "100.00 %"] in rows
+    assert ["ceiling", "oracle [7]", *["90.00 [87.00, 92.00]"] * 3, "1.23", "100.00 %"] in rows
+    matcher = next(row for row in rows if row[0] == "Matcher + SAM2")
+    assert matcher[1:4] == ["20.44", "26.88", "24.00"] and matcher[6].startswith("printed 20.44, mean")
+    assert [row for row in rows if row[0] not in {"rank", "kind", "method"}] == [
+        [re.sub(r"\\(.)", r"\1", cell).replace("&lt;", "<").replace("&gt;", ">").replace("&amp;amp;", "&amp;") for cell in row]
+        for row in table_rows(said)
+        if row[0] not in {"rank", "kind", "method"} and not row[0].startswith((":-", "--"))
+    ]
+    footnotes = text.partition("\\begin{enumerate}\\raggedright\n")[2].partition(r"\end{enumerate}")[0].strip().splitlines()
+    assert len(footnotes) == len(odd)
+    assert footnotes[5].startswith(r"\item {}\textbf{half}: \texttt{\footnotesize icvos:0.1.0\textbar\allowbreak{}")
+    assert footnotes[5].endswith("2 clips, 2 tubes, 4 episodes; 1 of 100 masks missing, counted as 0")
+
+
+def test_latex_is_well_formed(odd: list[Result]) -> None:
+    text = Leaderboard.collect(odd, reported=reported_rows()).render("latex")
+    open_ones = []
+    for kind, name in re.findall(r"\\(begin|end)\{([\w*]+)\}", text):
+        if kind == "begin":
+            open_ones.append(name)
+        else:
+            assert open_ones.pop() == name
+    assert not open_ones
+    for table in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        assert {len(row) for row in latex_rows(table[1])} == {len(table[0])}
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
+def test_latex_compiles(odd: list[Result], tmp_path: Path) -> None:
+    rows = [row for row in odd if row.method["name"].isascii() or row.method["name"] == HOSTILE]
+    (tmp_path / "board.tex").write_text(Leaderboard.collect(rows, reported=reported_rows()).render("latex"), encoding="utf-8")
+    frame = r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{board}\end{document}"
+    (tmp_path / "paper.tex").write_text(frame)
+    words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_almost_everything_is_not_everything() -> None:

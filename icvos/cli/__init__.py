@@ -21,6 +21,7 @@ COMMANDS = {
     "import": "import_tree",
     "verify": "verify",
     "diff": "diff",
+    "stats": "stats",
     "methods": "methods",
     "weights": "weights",
     "train": "train",

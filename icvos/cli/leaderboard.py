@@ -11,7 +11,7 @@ from icvos.cli import options
 
 @click.command("leaderboard")
 @click.argument("paths", type=options.FOLDER, nargs=-1)
-@click.option("--format", "form", type=click.Choice(["markdown", "html", "json", "csv"]), default="markdown", show_default=True)
+@click.option("--format", "form", type=click.Choice(["markdown", "html", "json", "csv", "latex"]), default="markdown", show_default=True)
 @click.option("--protocol", help="Which protocol to rank, where the results hold several.")
 @click.option("--by", default="J&F", show_default=True, help="The score to rank by: J&F, J, F, J_recall, F_first, ...")
 @click.option("--group", metavar="KIND=NAME", help="Rank by one group: class=dog, source=davis, support=s0, ...")
@@ -23,6 +23,7 @@ def command(paths: tuple[Path, ...], form: str, protocol: str | None, by: str, g
     \b
     icvos leaderboard --format markdown
     icvos leaderboard runs --format html --out board.html
+    icvos leaderboard runs --format latex --out board.tex
     icvos leaderboard runs --by F --group class=dog
     """
     from icvos.board import Leaderboard

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from icvos.render.csv import render_csv
 from icvos.render.html import render_html
 from icvos.render.json import render_json
+from icvos.render.latex import render_latex
 from icvos.render.markdown import render_markdown
 
 if TYPE_CHECKING:
@@ -15,4 +16,10 @@ if TYPE_CHECKING:
 
 Renderer: TypeAlias = "Callable[[Leaderboard, str, str | None], str]"
 
-RENDERERS: dict[str, Renderer] = {"markdown": render_markdown, "html": render_html, "json": render_json, "csv": render_csv}
+RENDERERS: dict[str, Renderer] = {
+    "markdown": render_markdown,
+    "html": render_html,
+    "json": render_json,
+    "csv": render_csv,
+    "latex": render_latex,
+}

@@ -29,7 +29,7 @@ def render_csv(board: Leaderboard, by: str, group: str | None) -> str:
     writer = csv.DictWriter(stream, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     for values in [*(_row(row, group) for row in board.rank(by, group)), *map(_reported, board.reported)]:
-        writer.writerow({name: _harmless(value) for name, value in values.items()})
+        writer.writerow({name: harmless(value) for name, value in values.items()})
     return stream.getvalue()
 
 
@@ -62,6 +62,6 @@ def _reported(row: ReportedRow) -> dict[str, _Value]:
     return {"kind": "reported", "method": row.method, "J&F": row.JF, "J": row.J, "F": row.F, "protocol": row.protocol, "notes": notes}
 
 
-def _harmless(value: _Value) -> _Value:
+def harmless(value: _Value) -> _Value:
     """Text that a spreadsheet would run as a formula gets the quote that makes it text; numbers stay as they are."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icvos.render import text
+from icvos.render.page import page_environment
 from icvos.render.text import Cell, one_line
 
 if TYPE_CHECKING:
@@ -54,16 +54,7 @@ class Breakdown:
 
 def render_html(board: Leaderboard, by: str, group: str | None) -> str:
     """One self-contained page; scores in percent."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment()
     environment.filters |= {"percent": text.percent, "line": one_line, "shortened": text.shortened}
     rows = board.rank(by, group)
     return environment.get_template("board.html.j2").render(

@@ -1,4 +1,4 @@
-"""Words and numbers that markdown and html share. Percent appears here and nowhere below.
+"""Words and numbers that markdown, latex and html share. Percent appears here and nowhere below.
 
 Names, notes and versions come from other people's result files and are never trusted.
 """
