@@ -66,3 +66,10 @@ def test_the_index_of_coco_gives_what_pycocotools_gives() -> None:
     lines = run("coco_index.py", "--images", 210, "--annotations", 800).splitlines()[1:]
     assert [line[:14].strip() for line in lines] == ["icvos, first", "icvos, again", "pycocotools"]
     assert len({line.rpartition(", ")[2] for line in lines}) == 1  # as many pixels
+
+
+def test_helpers_of_labelling_are_compared_with_guessing(sample_data: Path) -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    lines = run("labels.py", "--coco", sample_data / "coco", "--limit", 12, "--per-class", 1).splitlines()
+    assert [line.split()[0] for line in lines] == ["suggestions:", "icvos", "the", "look-alikes:"]
+    assert all(0 <= float(line.split("among five ")[1][:4]) <= 1 for line in lines[1:3])
