@@ -22,6 +22,7 @@ from icvos.types import Clip, Encoding, Frame, Tube
 
 CANDIDATES = "candidates.json"
 ROOTS = "roots.json"
+DECISIONS = "decisions.jsonl"  # beside them, what reviewers say of them
 
 
 class _Record(BaseModel):
@@ -111,8 +112,17 @@ class CandidateSet:
 
 
 def write_candidates(folder: Path, tubes: Sequence[CandidateTube], rules: Mapping[str, str], roots: Mapping[str, Path]) -> CandidateSet:
-    """Write a set; the same tubes and rules give the same bytes, in whatever order they come."""
+    """Write a set; the same tubes and rules give the same bytes, in whatever order they come.
+
+    Raises:
+        UserInputError: the folder holds decisions about other candidates, which would lose what they are about; or it cannot be
+            written.
+    """
     content = CandidateFile(format="icvos-candidates/1", rules=dict(sorted(rules.items())), tubes=tuple(sorted(tubes, key=lambda t: t.id)))
-    write_text(folder / CANDIDATES, to_json(content.model_dump(mode="json")))
+    text, path = to_json(content.model_dump(mode="json")), folder / CANDIDATES
+    if (folder / DECISIONS).exists() and path.exists() and read_data(path) != text.encode():
+        fix = "give another folder, or move these away first"
+        raise UserInputError("decisions about other candidates are here", folder, expected="a folder without decisions", fix=fix)
+    write_text(path, text)
     write_text(folder / ROOTS, to_json({name: str(root.resolve()) for name, root in sorted(roots.items())}))
     return CandidateSet.open(folder)

@@ -6,7 +6,7 @@ which reviewers do not agree, stays out with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -44,20 +44,28 @@ def _digest(path: Path | None) -> str:
         return GONE
 
 
-def candidate_tubes(curated: Curated, roots: Mapping[str, Path]) -> list[CandidateTube]:
-    """What the rules left in, as people are asked about it; every mask is read, once a clip.
+def candidate_tubes(
+    curated: Curated, roots: Mapping[str, Path], on_progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[CandidateTube]:
+    """What the rules left in, as people are asked about it; every mask file is hashed, once a clip.
+
+    Args:
+        curated: the tubes, and what to warn of.
+        roots: where the sources lie.
+        on_progress: called with the tubes done and the tubes in all.
 
     Raises:
         DataError: a name cannot stand in a release, or files of a clip are not named alike.
     """
     ordered = sorted(curated.tubes, key=lambda tube: (tube.clip.key, tube.id))
-    made = []
+    made: list[CandidateTube] = []
     for _, group in groupby(ordered, key=lambda tube: tube.clip.key):
         of_clip = list(group)
         clip = of_clip[0].clip
         content, root = clip_content(clip), roots[clip.source]
         with fit_for_release(clip):
             made += [_candidate_tube(tube, content, root, curated) for tube in of_clip]
+        on_progress(len(made), len(ordered))
     return made
 
 

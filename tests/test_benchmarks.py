@@ -81,3 +81,10 @@ def test_statistics_are_compared_with_the_plain_way() -> None:
     assert [line[:21].strip() for line in lines[1:]] == ["Pillow + numpy.unique", "icvos, 1 process", "icvos, 2 processes"]
     lines = run("release_statistics.py", "memory", "--frames", 100).splitlines()
     assert [line.split()[:3] for line in lines] == [["100", "frames", way] for way in ("open", "measure")]
+
+
+def test_helpers_of_labelling_are_compared_with_guessing(sample_data: Path) -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    lines = run("labels.py", "--coco", sample_data / "coco", "--limit", 12, "--per-class", 1).splitlines()
+    assert [line.split()[0] for line in lines] == ["suggestions:", "icvos", "the", "look-alikes:"]
+    assert all(0 <= float(line.split("among five ")[1][:4]) <= 1 for line in lines[1:3])

@@ -103,6 +103,20 @@ def test_the_same_data_give_the_same_candidates(icvos: Icvos, data: Path, candid
     assert CandidateSet.open(tmp_path / "D").digest == candidates.digest
 
 
+def test_candidates_that_were_decided_about_are_never_overwritten(
+    icvos: Icvos, data: Path, candidates: CandidateSet, tmp_path: Path
+) -> None:
+    words = ("build", "--data", data, "--candidates", tmp_path / "C")
+    assert icvos(*words, "--min-length", 4).code == 0  # nobody has decided anything yet
+    assert icvos(*words).code == 0
+    assert CandidateSet.open(tmp_path / "C").digest == candidates.digest
+    write(tmp_path / "C", accept_all(candidates))
+    assert icvos(*words).code == 0
+    said = icvos(*words, "--min-length", 4)
+    assert (said.code, "decisions about other candidates are here" in said.err) == (2, True)
+    assert CandidateSet.open(tmp_path / "C").digest == candidates.digest
+
+
 def test_the_content_is_of_masks_and_the_first_picture(data: Path, candidates: CandidateSet) -> None:
     before = tube_named(candidates, "davis/rex/dog")
     clip = before.tube(data / "DAVIS").clip

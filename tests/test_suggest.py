@@ -72,17 +72,31 @@ def some_classes_of_coco(sample_data: Path, root: Path) -> Path:
     return root
 
 
+def some_frames_of_davis(sample_data: Path, root: Path) -> Path:
+    """Nine frames of three real clips."""
+    for clip in ("blackswan", "car-shadow", "dog"):
+        for part, end in (("JPEGImages", "jpg"), ("Annotations", "png")):
+            (root / part / "480p" / clip).mkdir(parents=True)
+            for number in range(9):
+                file = f"{part}/480p/{clip}/{number:05d}.{end}"
+                (root / file).symlink_to(sample_data / "davis" / file)
+    (root / "ImageSets/2017").mkdir(parents=True)
+    (root / "ImageSets/2017/val.txt").write_text("blackswan\ncar-shadow\ndog\n")
+    return root
+
+
 def test_real_cars_dogs_and_birds_are_known(icvos: Icvos, sample_data: Path, tmp_path: Path) -> None:
     coco = some_classes_of_coco(sample_data, tmp_path / "COCO")
-    words = ("--all", "--davis", sample_data / "davis", "--coco", coco, "--per-class", 3, "--out", tmp_path / "s.csv")
+    davis = some_frames_of_davis(sample_data, tmp_path / "DAVIS")
+    words = ("--all", "--davis", davis, "--coco", coco, "--per-class", 3, "--out", tmp_path / "s.csv")
     said = icvos("labels", "suggest", *words)
     assert said.code == 0, said.err
-    assert "6 objects; suggestions in" in said.out
+    assert "3 objects; suggestions in" in said.out
     rows = list(csv.DictReader((tmp_path / "s.csv").read_text().splitlines()))
-    assert len(rows) == 6 * 5
+    assert len(rows) == 3 * 5
     assert all(-1 <= float(row["score"]) <= 1 and len(row["frames"].split()) == 3 for row in rows)
     first = {row["clip"]: row["class"] for row in rows if row["rank"] == "1"}
-    assert {clip: first[clip] for clip in ("car-shadow", "blackswan", "dog")} == {"car-shadow": "car", "blackswan": "bird", "dog": "dog"}
+    assert first == {"car-shadow": "car", "blackswan": "bird", "dog": "dog"}
 
 
 def test_only_unnamed_objects_are_asked_about_and_suggestions_are_no_labels(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from icvos.cli import build_report as report
 from icvos.cli import options
 
 if TYPE_CHECKING:
@@ -128,9 +129,9 @@ def command(
     benchmark = None if dry_run else _freeze(release, curated, pool, rules, roots)
     if benchmark and materialise:
         _materialise(benchmark, materialise)
-    _show(curated, _release_summary(benchmark), as_json)
+    report.show(curated, report.release_summary(benchmark), as_json)
     if benchmark:
-        _warn_of_repeats(curated, pool)
+        report.warn_of_repeats(curated, pool)
 
 
 def _curated(names: list[str], roots: dict[str, Path], pool: Coco, chosen: _Chosen) -> tuple[Curated, dict[str, str]]:
@@ -204,10 +205,13 @@ def _freeze(release: _Release, curated: Curated, pool: Coco, rules: dict[str, st
 def _write_candidates(folder: Path, curated: Curated, rules: dict[str, str], roots: dict[str, Path], as_json: bool) -> None:
     from curation.candidates import write_candidates
     from curation.reviewed import candidate_tubes
+    from icvos.cli.progress import file_bar
 
-    written = write_candidates(folder, candidate_tubes(curated, roots), rules, roots)
+    with file_bar("hashing masks of tubes") as on_progress:
+        tubes = candidate_tubes(curated, roots, on_progress)
+    written = write_candidates(folder, tubes, rules, roots)
     summary = {"candidates": written.digest, "path": str(folder)}
-    _show(curated, summary, as_json, f"candidates {written.digest[:12]} in {folder}; review them with `icvos review {folder}`")
+    report.show(curated, summary, as_json, f"candidates {written.digest[:12]} in {folder}; review them with `icvos review {folder}`")
 
 
 def _explain(
@@ -220,9 +224,6 @@ def _explain(
     min_support_area: int,
     as_json: bool,
 ) -> None:
-    import json
-    from dataclasses import asdict
-
     from curation.label_files import read_labels
     from curation.reviewed import with_reviews
     from curation.rules import rules_with
@@ -235,15 +236,7 @@ def _explain(
     opened = load_sources({name: roots[name] for name in names}, chosen.resolution)
     pool = Coco(roots["coco"], support_split, min_support_area)
     found = explain(opened, pool, clip, read_labels(chosen.labels), rules_with(chosen.limits()))
-    found = with_reviews(found, decisions, folder)
-    if as_json:
-        click.echo(json.dumps([asdict(one) | {"in": not one.refused} for one in found], indent=1, ensure_ascii=False))
-        return
-    marks = {True: "yes", False: "NO", None: "-"}
-    for one in found:
-        click.echo(f"{'out' if one.refused else 'in '}  {one.name}  (objects {', '.join(map(str, one.objects))})")
-        for verdict in one.verdicts:
-            click.echo(f"     {marks[verdict.passed]:<4} {verdict.rule}{': ' if verdict.reason else ''}{verdict.reason}")
+    report.show_explained(with_reviews(found, decisions, folder), as_json)
 
 
 def _materialise(benchmark: Benchmark, folder: Path) -> None:
@@ -277,75 +270,6 @@ def _refuse_missing(wanted: list[str], roots: dict[str, Path]) -> None:
     from icvos.errors import UserInputError
 
     if missing := [name for name in wanted if name not in roots]:
-        _show_what_to_fetch(wanted)
+        report.show_what_to_fetch(wanted)
         fix = "fetch what the table lists, then say --data DIR, --root NAME=DIR, or set ICVOS_DATA"
         raise UserInputError("nobody said where the data is", ", ".join(missing), fix=fix)
-
-
-def _show_what_to_fetch(names: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from curation.sources.catalogue import entry_of
-
-    console = Console(stderr=True)
-    console = console if console.is_terminal else Console(stderr=True, width=160)
-    table = Table(title="What to fetch")
-    for heading in ("data", "page", "size", "licence", "expected below --data DIR"):
-        # An address or a path that is cut off, or broken in two where there is room, helps nobody.
-        table.add_column(heading, overflow="fold", no_wrap=heading in {"page", "expected below --data DIR"} and console.width >= 140)
-    for entry in dict.fromkeys(entry for name in names if (entry := entry_of(name))):
-        layout = "\n".join(f"{entry.folder}/{part}" for part in entry.layout.split(", "))
-        table.add_row(entry.title, entry.page, entry.download, entry.licence, layout)
-    console.print(table)
-
-
-def _release_summary(benchmark: Benchmark | None) -> dict[str, Any]:
-    return {
-        "release": benchmark.label if benchmark else None,
-        "path": str(benchmark.path) if benchmark else None,
-        "episodes": len(benchmark.records) if benchmark else None,
-    }
-
-
-def _show(curated: Curated, written: dict[str, Any], as_json: bool, last: str | None = None) -> None:
-    import json
-
-    if as_json:
-        click.echo(json.dumps(written | _summary(curated), indent=1, ensure_ascii=False))
-        return
-    for tube in curated.tubes:
-        objects = ", ".join(map(str, tube.instances))
-        click.echo(f"in   {tube.id}  ({len(tube.clip.frames)} frames, objects {objects})")
-        for warning in curated.warnings.get(tube.id, ()):
-            click.echo(f"     look: {warning.reason}")
-    for entry in curated.left_out:
-        click.echo(f"out  {entry.clip}/{entry.label}  {entry.rule}: {entry.reason}")
-    clips = {tube.clip.key: len(tube.clip.frames) for tube in curated.tubes}
-    classes = {tube.category.name for tube in curated.tubes}
-    counts = f"{len(curated.tubes)} tubes of {len(classes)} classes in {len(clips)} clips, {sum(clips.values())} frames"
-    click.echo(f"{counts}; {len(curated.left_out)} left out")
-    if last is None:
-        last = f"{written['release']} in {written['path']}, {written['episodes']} episodes" if written["release"] else "nothing written"
-    click.echo(last)
-
-
-def _summary(curated: Curated) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    tubes = []
-    for tube in curated.tubes:
-        row: dict[str, Any] = {"id": tube.id, "class": tube.category.name, "frames": len(tube.clip.frames), "objects": tube.instances}
-        warnings = curated.warnings.get(tube.id, ())
-        tubes.append(row | ({"warnings": [warning.model_dump() for warning in warnings]} if warnings else {}))
-    return {"tubes": tubes, "left_out": [asdict(entry) for entry in curated.left_out]}
-
-
-def _warn_of_repeats(curated: Curated, pool: Coco) -> None:
-    from curation.freeze import DRAWS
-
-    few = {tube.category.name: len(pool.candidates(tube.category)[0]) for tube in curated.tubes}
-    few = {name: count for name, count in sorted(few.items()) if count < DRAWS}
-    if few:
-        listed = ", ".join(f"{name} {count}" for name, count in few.items())
-        click.echo(f"note: fewer than {DRAWS} usable support images, so that draws repeat: {listed}", err=True)
