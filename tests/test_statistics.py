@@ -63,7 +63,7 @@ def release(icvos: Icvos, data: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.delenv("ICVOS_DATA", raising=False)
-    assert icvos("build", "--data", data, "--out", tmp_path / "R").code == 0
+    assert icvos("build", "--data", data, "--min-length", 1, "--out", tmp_path / "R").code == 0
     return tmp_path / "R"
 
 
@@ -133,7 +133,7 @@ def test_attributes_are_those_that_a_reader_of_the_row_would_find(areas: Any) ->
 
 
 def test_frames_without_a_mask_and_merged_objects_are_told_apart_from_none(icvos: Icvos, release: Path, data: Path, tmp_path: Path) -> None:
-    words = ("build", "--data", data, "--out", tmp_path / "again", "--materialise", tmp_path / "tree")
+    words = ("build", "--data", data, "--min-length", 1, "--out", tmp_path / "again", "--materialise", tmp_path / "tree")
     assert icvos(*words).code == 0
     for frame in ("00001", "00003"):
         (tmp_path / f"tree/rex/Annotations/17/{frame}.png").unlink()
