@@ -24,9 +24,7 @@ from icvos.types import Frame, Image, Size, Tube
 
 # Okabe and Ito's colours, which people with any kind of colour blindness tell apart. Those that fur, skin, grass and sky have
 # least come first, for most tubes have few objects; the order is that of the object ids.
-COLOURS = np.array(
-    [(204, 121, 167), (86, 180, 233), (240, 228, 66), (230, 159, 0), (0, 158, 115), (213, 94, 0), (0, 114, 178)], np.uint8
-)
+COLOURS = np.array([(204, 121, 167), (86, 180, 233), (240, 228, 66), (230, 159, 0), (0, 158, 115), (213, 94, 0), (0, 114, 178)], np.uint8)
 REVIEW_HEIGHT = 240  # pixels of a frame of a review clip, without the line above it
 MOST_FRAMES = 240  # of a review clip: a longer tube shows every second frame, every third, ...
 _TALLEST = 720  # pixels of a first frame; more than a page shows
@@ -129,7 +127,9 @@ def draw_frame(canvas: Canvas, place: int) -> Image:
 
 def _picture(frame: Frame, size: Size) -> Image:
     picture = read_image(frame.image, frame.image_sha256, at_least=size)
-    return picture if picture.shape[:2] == size else cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+    if picture.shape[:2] != size:
+        picture = np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    return picture
 
 
 def _ranks(canvas: Canvas, mask: Path, sha256: str) -> NDArray[np.uint8]:
@@ -139,8 +139,8 @@ def _ranks(canvas: Canvas, mask: Path, sha256: str) -> NDArray[np.uint8]:
     if ids.shape != clip.size:
         raise wrong_size(mask, ids.shape, clip.size)
     if ids.shape != (2 * height, 2 * width):
-        ids = cv2.resize(ids, (2 * width, 2 * height), interpolation=cv2.INTER_NEAREST)
-    ranks: NDArray[np.uint8] = cv2.LUT(ids, canvas.ranks)
+        ids = np.asarray(cv2.resize(ids, (2 * width, 2 * height), interpolation=cv2.INTER_NEAREST), np.uint8)
+    ranks = np.asarray(cv2.LUT(ids, canvas.ranks), np.uint8)
     pairs = np.maximum(ranks[::2], ranks[1::2])
     return np.maximum(pairs[:, ::2], pairs[:, 1::2])
 
@@ -207,7 +207,7 @@ def _write(picture: Image, words: str, corner: tuple[int, int], letter: int, col
     ink = _lettering(words, letter)[: picture.shape[0] - top, : max(0, picture.shape[1] - left)].astype(np.uint16)[..., None]
     under = picture[top : top + ink.shape[0], left : left + ink.shape[1]]
     under[:] = (under * (255 - ink) + np.array(colour, np.uint16) * ink) // 255
-    return left + ink.shape[1]
+    return left + int(ink.shape[1])
 
 
 @lru_cache(maxsize=512)  # every frame is written on with the same figures
