@@ -18,7 +18,6 @@ from icvos.files import read_data
 from icvos.png import PngError, decode_png
 from icvos.types import RLE, Encoding, Frame, Image, Mask, Size, Tube
 
-
 _FEW_OBJECTS = 16  # up to here comparing with each is faster than looking every pixel up in a table
 
 

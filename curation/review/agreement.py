@@ -78,7 +78,7 @@ def standing(decisions: Iterable[Decision], candidates: CandidateSet) -> tuple[d
         if not settles and stack:
             answers.setdefault(tube, {})[reviewer] = stack[-1]
     tubes = dict.fromkeys([*answers, *(tube for tube, taken in settling.items() if taken)])
-    found = {tube: Answers(answers.get(tube, {}), taken[-1] if (taken := settling.get(tube)) else None) for tube in tubes}
+    found = {tube: Answers(answers.get(tube, {}), last[-1] if (last := settling.get(tube)) else None) for tube in tubes}
     return found, [_stranger(candidates, digest, count) for digest, count in sorted(strangers.items())]
 
 

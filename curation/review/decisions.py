@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
+from getpass import getuser
 from json import dumps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from curation.candidates import CandidateSet
 
 DECISIONS = "decisions.jsonl"
+_LONGEST_NAME = 60
 Verdict: TypeAlias = Literal["accept", "reject", "unsure", "undo"]
 
 
@@ -73,6 +75,23 @@ def decide(
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     about = candidates.digest, tube, known[tube].content
     return Decision(*about, cast(Verdict, verdict), reviewer, now, reason if verdict == "reject" else "", class_name, settles)
+
+
+def reviewer_name(name: str | None) -> str:
+    """The name under which somebody decides: the one given, or else that of whoever is logged in.
+
+    Raises:
+        UserInputError: it is empty, too long or cannot be printed; or nobody is logged in.
+    """
+    if name is None:
+        try:
+            name = getuser()
+        except (OSError, KeyError) as error:  # a container without users
+            raise UserInputError("nobody said who decides", fix="say --reviewer NAME") from error
+    plain = " ".join(name.split())
+    if not plain or len(plain) > _LONGEST_NAME or not plain.isprintable():
+        raise UserInputError("no name for a reviewer", "--reviewer", repr(name), f"1 to {_LONGEST_NAME} letters", "choose another")
+    return plain
 
 
 class DecisionReader:

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, get_args
 
 from curation.candidates import CandidateSet, CandidateTube
-from curation.review.agreement import Answers, standing
+from curation.review.agreement import Answers, State, agreements, answer_of, standing
 from curation.review.decisions import Decision, DecisionReader, append_decisions, decide
 from curation.review.pictures import Pictures, clip_type
 from icvos.categories import BY_ID, CATEGORIES
 from icvos.errors import Finding, UserInputError
 
 
+def refuse_nothing(candidates: CandidateSet) -> None:
+    """Raise UserInputError where there is no tube to review."""
+    if not candidates.tubes:
+        fix = "see with `icvos build --dry-run` why each class of each clip is out"
+        raise UserInputError("no candidates to review", candidates.path, "0 tubes", "one or more", fix)
+
+
 class Review:
     """One reviewer's view of a set and its decisions; several may share the file."""
 
     def __init__(self, candidates: CandidateSet, decisions: Path, reviewer: str) -> None:
+        refuse_nothing(candidates)
         self.candidates, self.decisions, self.reviewer = candidates, decisions, reviewer
         self.pictures = Pictures(candidates)
         self._reader = DecisionReader(decisions)
@@ -114,3 +124,37 @@ def answer_facts(answers: Answers, reviewer: str) -> dict[str, Any]:
 
 def _decision_facts(decision: Decision) -> dict[str, str]:
     return {name: getattr(decision, name) for name in ("reviewer", "verdict", "reason", "class_name", "when")}
+
+
+def summary_facts(review: Review) -> dict[str, Any]:
+    """How far everybody is, what it comes to, how well they agree, and which conflicts are left."""
+    found = review.standing()
+    states = Counter(answers.state for answers in found.values())
+    states["open"] += len(review.candidates.tubes) - len(found)
+    reviewers = Counter(reviewer for answers in found.values() for reviewer in answers.by_reviewer)
+    return {
+        "tubes": len(review.candidates.tubes),
+        "states": {state: states[state] for state in get_args(State)},
+        "reviewers": dict(sorted(reviewers.items())),
+        "agreements": [asdict(pair) for pair in agreements(found)],
+        "conflicts": {
+            tube: {name: answer_of(decision) for name, decision in sorted(answers.by_reviewer.items())}
+            for tube, answers in sorted(found.items())
+            if answers.state == "conflict"
+        },
+        "findings": [finding.as_dict() for finding in review.findings()],
+    }
+
+
+def summary_text(facts: Mapping[str, Any]) -> str:
+    """The same for people."""
+    states = ", ".join(f"{count} {state}" for state, count in facts["states"].items())
+    lines = [f"{facts['tubes']} tubes: {states}"]
+    lines += [f"{name} answered {count}" for name, count in facts["reviewers"].items()]
+    for pair in facts["agreements"]:
+        kappa = "not defined" if pair["kappa"] is None else f"{pair['kappa']:.2f}"
+        lines.append(f"{pair['first']} and {pair['second']} agree on {pair['agreed']} of {pair['tubes']} tubes, Cohen's kappa {kappa}")
+    for tube, said in facts["conflicts"].items():
+        lines.append(f"conflict  {tube}  {', '.join(f'{name}: {answer}' for name, answer in said.items())}")
+    lines += [f"{finding['where']}: found {finding['found']}, expected {finding['expected']}" for finding in facts["findings"]]
+    return "\n".join(lines)

@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": "demo",
     "build": "build",
     "import": "import_tree",
+    "review": "review",
     "verify": "verify",
     "methods": "methods",
     "weights": "weights",
