@@ -25,6 +25,7 @@ TABLE = "decisions.csv"
 COLUMNS = ("tube", "class", "gif", "objects", "frames", "warnings", "verdict", "reason", "other_class", "candidates")
 GIF_FRAMES = 40  # a tube's GIF then has two or three megabytes
 _GIF_RATE = 10  # frames a second
+_WORTH_A_PROCESS = 16  # GIFs: a process takes as long to start as a few of them to draw
 
 
 class Exported(NamedTuple):
@@ -50,7 +51,8 @@ def export_gifs(candidates: CandidateSet, folder: Path, on_progress: Callable[[i
         found = ", ".join(sorted(f"{digest[:12]}…" for digest in strangers))
         raise UserInputError("the table of another set of candidates", table, found, f"{candidates.digest[:12]}…", "choose another folder")
     missing = [place for place, tube in enumerate(candidates.tubes) if not (folder / _gif_name(candidates, place)).is_file()]
-    drawing = in_processes(partial(_drawer, candidates, folder), missing, core_count())
+    workers = min(core_count(), 1 + len(missing) // _WORTH_A_PROCESS)
+    drawing = in_processes(partial(_drawer, candidates, folder), missing, workers)
     for done, _ in enumerate(drawing, 1):
         on_progress(done, len(missing))
     if not kept:

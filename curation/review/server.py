@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOST = "127.0.0.1"
-_STATIC = {"": "text/html", "review.js": "text/javascript", "review.css": "text/css"}
+_STATIC = {"": "text/html", "review.js": "text/javascript", "review.css": "text/css", "review.svg": "image/svg+xml"}
 _MOST_BYTES = 1 << 16  # of what a page sends
 # Nothing but this server's own files may be loaded, run, or talked to, and no other page may frame this one.
 _HEADERS = {

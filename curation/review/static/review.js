@@ -1,12 +1,13 @@
 // The review page: a queue of tubes, one key a decision. Whatever is decided is on the server's disk before the next one is shown.
 
 const byId = (id) => document.getElementById(id);
+// Why a tube is rejected: what a button says, and what is written down.
 const REASONS = [
-  "not every instance on the first frame is annotated",
-  "the masks are wrong or rough",
-  "the objects are not of this class, nor of another of the 80",
-  "hardly to be seen on the first frame",
-  "the clip is unfit: cut, still, or there twice",
+  ["instances missing", "not every instance on the first frame is annotated"],
+  ["masks wrong", "the masks are wrong or rough"],
+  ["none of the 80", "the objects are of none of the 80 classes"],
+  ["hidden at first", "hardly to be seen on the first frame"],
+  ["clip unfit", "the clip is unfit: cut, still, or there twice"],
 ];
 const AHEAD = 4; // tubes whose pictures are drawn before they are reached
 const LISTED = 60; // lines of the list to each side of the current one
@@ -18,10 +19,12 @@ let plain = false, sheet = false, busy = false, speed = 1;
 
 const decisions = [
   { key: "a", name: "Accept", kind: "accept", act: () => decide({ verdict: "accept" }) },
-  ...REASONS.map((reason, place) => ({ key: String(place + 1), name: `Reject: ${reason}`, kind: "reject", act: () => decide({ verdict: "reject", reason }) })),
-  { key: "r", name: "Reject: another reason…", kind: "reject", act: () => ask("reason") },
+  ...REASONS.map(([name, reason], place) => ({
+    key: String(place + 1), name: `Reject: ${name}`, more: reason, kind: "reject", act: () => decide({ verdict: "reject", reason }),
+  })),
+  { key: "r", name: "Reject: because…", more: "for a reason of your own", kind: "reject", act: () => ask("reason") },
   { key: "u", name: "Unsure", kind: "unsure", act: () => decide({ verdict: "unsure" }) },
-  { key: "c", name: "Other class…", kind: "accept", act: () => ask("class") },
+  { key: "c", name: "Other class…", more: "accepted, but as another of the 80", kind: "accept", act: () => ask("class") },
   { key: "z", name: "Undo", kind: "", act: () => decide({ verdict: "undo" }) },
 ];
 const moves = [
@@ -306,17 +309,18 @@ addEventListener("keydown", (event) => {
 });
 
 function wire() {
-  fill("keys", decisions.map(({ key, name, kind, act }) => {
+  fill("keys", decisions.map(({ key, name, more, kind, act }) => {
     const button = document.createElement("button");
     button.className = kind;
-    button.append(Object.assign(document.createElement("kbd"), { textContent: label(key) }), ` ${name}`);
+    button.title = more ?? "";
+    button.append(Object.assign(document.createElement("kbd"), { textContent: label(key) }), ` ${name.replace("Reject: ", "✗ ")}`);
     button.addEventListener("click", () => { button.blur(); act(); });
     return button;
   }));
-  fill("help-keys", [...decisions, ...moves].flatMap(({ key, name }) => {
+  fill("help-keys", [...decisions, ...moves].flatMap(({ key, name, more }) => {
     const term = document.createElement("dt");
     term.append(Object.assign(document.createElement("kbd"), { textContent: label(key) }));
-    return [term, Object.assign(document.createElement("dd"), { textContent: name })];
+    return [term, Object.assign(document.createElement("dd"), { textContent: more ? `${name.replace("…", "")} (${more})` : name })];
   }));
   byId("to-queue").addEventListener("click", () => go(false));
   byId("to-conflicts").addEventListener("click", () => go(true));
