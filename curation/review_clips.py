@@ -51,8 +51,7 @@ def encode_gif(frames: Iterable[Image], rate: int = RATE) -> bytes:
     palette = _palette(pictures)
     first, *rest = (PillowImage.fromarray(picture).quantize(palette=palette, dither=PillowImage.Dither.NONE) for picture in pictures)
     file = BytesIO()
-    one = bytes(palette.getpalette() or [])  # said once for all, or else every frame would carry it again
-    first.save(file, "GIF", save_all=True, append_images=rest, palette=one, duration=10 * round(100 / rate), loop=0, optimize=False)
+    first.save(file, "GIF", save_all=True, append_images=rest, duration=10 * round(100 / rate), loop=0, optimize=False)
     return file.getvalue()
 
 

@@ -34,7 +34,7 @@ def read_image(path: Path, sha256: str = "", at_least: Size | None = None) -> Im
         with PillowImage.open(BytesIO(data)) as picture:
             if at_least:
                 picture.draft("RGB", (at_least[1], at_least[0]))
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))  # `convert` always copies
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise _unreadable("image", path, error, "a whole JPEG or PNG") from error
 

@@ -66,3 +66,9 @@ def test_the_index_of_coco_gives_what_pycocotools_gives() -> None:
     lines = run("coco_index.py", "--images", 210, "--annotations", 800).splitlines()[1:]
     assert [line[:14].strip() for line in lines] == ["icvos, first", "icvos, again", "pycocotools"]
     assert len({line.rpartition(", ")[2] for line in lines}) == 1  # as many pixels
+
+
+def test_tubes_and_review_clips_are_compared_with_pillow() -> None:
+    said = run("tubes.py", "--clips", 1, "--frames", 3, "--review-clips", 1)
+    assert "3 masks of 480 x 854" in said and "icvos, 1 bit" in said
+    assert "Pillow's GIF" in said and "icvos, GIF" in said
