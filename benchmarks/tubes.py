@@ -43,9 +43,7 @@ def make_tree(root: Path, clips: int, frames: int) -> list[Tube]:
     wide = _wide_picture()
     pictures = [_cut(wide, root / f"picture{number}.jpg", number) for number in there_and_back]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(
-            pool.map(lambda number: _make_clip(root, f"clip{number:04d}", frames, pictures, np.random.default_rng(number)), range(clips))
-        )
+        return list(pool.map(lambda place: _make_clip(root, place, frames, pictures), range(clips)))
 
 
 def _wide_picture() -> np.ndarray:
@@ -83,9 +81,8 @@ def _make_clip(root: Path, place: int, frames: int, pictures: Sequence[Path]) ->
 
 def _outline(middle: tuple[float, float], radius: float, waves: np.ndarray, phases: np.ndarray) -> np.ndarray:
     angles = np.linspace(0, 2 * np.pi, 240)
-    reach = radius * (
-        1 + sum(wave * np.sin(place * angles + phase) for place, (wave, phase) in enumerate(zip(waves, phases, strict=True), 2))
-    )
+    turns = np.arange(2, 2 + len(waves))[:, None]
+    reach = radius * (1 + (waves[:, None] * np.sin(turns * angles + phases[:, None])).sum(axis=0))
     return np.stack([middle[0] + reach * np.cos(angles), middle[1] + reach * np.sin(angles)], axis=1).astype(np.int32)
 
 
@@ -182,9 +179,8 @@ def measure_clips(tubes: Sequence[Tube]) -> None:
         print(f"  {name:<13} {words}  {faster:.1f} x less of it than Pillow's")
     best = min(spent[list(ways)[-1]]) / frames
     for source, count in PUBLISHED_CLIPS.items():
-        print(
-            f"  {source}: {count} clips of {frames} frames: {count * frames * best / 3600:.2f} h of a core, drawn while others are looked at"
-        )
+        hours = count * frames * best / 3600
+        print(f"  {source}: {count} clips of {frames} frames: {hours:.2f} h of a core, while others are looked at")
 
 
 def real_tubes(davis: Path) -> list[Tube]:
