@@ -80,18 +80,26 @@ const mine = (place) => answers[set.tubes[place].id]?.mine ?? null;
 const state = (place) => answers[set.tubes[place].id]?.state ?? "open";
 
 function queue() {
-  return set.tubes.map((_, place) => place).filter((place) => (conflicts ? state(place) === "conflict" : matches(place)));
+  const fits = conflicts ? (place) => state(place) === "conflict" : filter();
+  return set.tubes.map((_, place) => place).filter(fits);
 }
 
-function matches(place) {
-  const tube = set.tubes[place], given = mine(place), answer = answers[tube.id];
-  const wanted = byId("filter-state").value, text = byId("filter-text").value.trim().toLowerCase(), name = byId("filter-class").value;
-  const fits = {
-    todo: !given && !answer?.settled, all: true, nobody: !answer?.reviewers, settled: Boolean(answer?.settled),
-    class: Boolean(given?.class_name),
-  }[wanted] ?? given?.verdict === wanted;
-  return fits && (!name || tube.class === name) && (!byId("filter-warned").checked || tube.warnings.length > 0)
-    && (!text || tube.id.toLowerCase().includes(text));
+// What the filters ask for, read once: whether the tube at a place is one of them.
+function filter() {
+  const wanted = byId("filter-state").value, text = byId("filter-text").value.trim().toLowerCase();
+  const name = byId("filter-class").value, warned = byId("filter-warned").checked;
+  const asked = {
+    todo: (given, answer) => !given && !answer?.settled,
+    all: () => true,
+    nobody: (given, answer) => !answer?.reviewers,
+    settled: (given, answer) => Boolean(answer?.settled),
+    class: (given) => Boolean(given?.class_name),
+  }[wanted] ?? ((given) => given?.verdict === wanted);
+  return (place) => {
+    const tube = set.tubes[place];
+    return asked(mine(place), answers[tube.id]) && (!name || tube.class === name) && (!warned || tube.warnings.length > 0)
+      && (!text || tube.id.toLowerCase().includes(text));
+  };
 }
 
 function step(by) {
@@ -133,7 +141,7 @@ function show(place) {
   fill("warnings", tube.warnings.map((warned) => item(`⚠ ${warned.rule}: ${warned.reason}`, set.rules[warned.rule])));
   const answer = answers[tube.id];
   const given = mine(place);
-  byId("mine").textContent = given ? `you: ${words(given)}` : "";
+  byId("mine").textContent = (given ? `you: ${words(given)}` : "") + (conflicts ? " What you decide here settles the conflict." : "");
   byId("mine").className = given?.verdict ?? "";
   const settled = answer?.settled ? [item(`settled by ${answer.settled.reviewer}: ${words(answer.settled)}`)] : [];
   fill("others", [...settled, ...(answer?.others ?? []).map((one) => item(`${one.reviewer}: ${words(one)}`))]);
