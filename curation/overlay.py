@@ -109,7 +109,7 @@ def draw_frame(canvas: Canvas, place: int) -> Image:
     """The frame at `place` of the canvas's tube, with the line above it; (h, w, 3) RGB uint8, h and w even.
 
     Raises:
-        DataError: the picture or the annotation cannot be read, or has another size than the clip.
+        DataError: the picture or the annotation cannot be read, or the annotation has another size than the clip.
     """
     frame = canvas.tube.clip.frames[place]
     height, width = canvas.size

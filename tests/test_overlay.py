@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from io import BytesIO
 from pathlib import Path
 
@@ -12,10 +13,11 @@ from toys import box, make_davis, moving_box, write_ids
 
 import curation.overlay
 from curation.overlay import COLOURS, MOST_FRAMES, contact_sheet, first_frame, review_frames
+from curation.review.pictures import KINDS, clip_type
 from curation.review_clips import encode_gif, encode_jpeg, encode_mp4
 from curation.sources.davis import Davis2017
 from icvos.categories import BY_NAME
-from icvos.errors import DataError
+from icvos.errors import DataError, UserInputError
 from icvos.types import Clip, Frame, Tube
 
 SIZE = (480, 854)
@@ -176,6 +178,14 @@ def test_an_mp4_has_every_frame_close_to_what_was_drawn(two_dogs: Tube) -> None:
         shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(shown) == 8
     assert max(np.abs(one.astype(int) - other).mean() for one, other in zip(shown, frames, strict=True)) < 15
+
+
+def test_without_pyav_there_are_gifs_and_an_mp4_says_what_is_missing(two_dogs: Tube, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(UserInputError, match=r"pip install 'icvos\[video\]'"):
+        encode_mp4(review_frames(two_dogs))
+    assert clip_type() == "gif"
+    assert KINDS["clip"](two_dogs).startswith(b"GIF89a")
 
 
 def test_a_picture_is_a_jpeg_of_its_size(two_dogs: Tube) -> None:

@@ -237,6 +237,17 @@ def test_a_port_that_is_taken_is_told(shared: Server, folder: Path, icvos: Calla
     assert "cannot listen: 127.0.0.1:" in said.err
 
 
+@pytest.mark.parametrize("package", ["starlette.applications", "uvicorn"])
+def test_what_the_page_needs_and_is_not_there_is_told(
+    package: str, folder: Path, icvos: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    said = icvos("review", folder)
+    assert said.code == 2
+    assert "pip install 'icvos[review]'" in said.err
+    assert icvos("review", folder, "--summary").code == 0
+
+
 # A browser, worked by keys
 
 
