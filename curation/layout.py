@@ -6,8 +6,9 @@ k is the place of the class in COCO's list of 80, from 1; it is not the COCO id.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from curation.sources.catalogue import recognise
@@ -16,7 +17,7 @@ from icvos.benchmark import Benchmark
 from icvos.categories import at_official_position, official_position
 from icvos.errors import DataError, Finding, UserInputError
 from icvos.files import make_folder, map_files, read_data, write_bytes
-from icvos.masks import image_size, read_tube_mask
+from icvos.masks import image_size, read_tube_masks
 from icvos.png import encode_png
 from icvos.types import Category, Clip, Frame, Size, Tube
 
@@ -35,21 +36,22 @@ def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, 
     """
     tubes = list(benchmark.tubes.values())
     names = _video_names(tubes)
-    images = {
-        folder / names[tube.clip.key] / "JPEGImages" / f"{frame.id}{frame.image.suffix}": (frame, None)
-        for tube in tubes
-        for frame in tube.clip.frames
-    }
-    masks = {
-        folder / names[tube.clip.key] / "Annotations" / str(official_position(tube.category)) / f"{frame.id}.png": (frame, tube)
-        for tube in tubes
-        for frame in tube.clip.frames
-        if frame.mask
-    }
-    jobs: list[tuple[Path, Frame, Tube | None]] = [(path, *job) for path, job in (images | masks).items() if not path.exists()]
-    for done, _ in enumerate(map_files(_place, jobs), 1):
-        on_progress(done, len(jobs))
-    return len(jobs)
+    images: dict[Path, Frame] = {}
+    masks: dict[tuple[str, Path], tuple[Frame, dict[Path, Tube]]] = {}  # by clip and annotation, what is made of it
+    for tube in tubes:
+        video = folder / names[tube.clip.key]
+        for frame in tube.clip.frames:
+            images[video / "JPEGImages" / f"{frame.id}{frame.image.suffix}"] = frame
+            path = video / "Annotations" / str(official_position(tube.category)) / f"{frame.id}.png"
+            if frame.mask and not path.exists():
+                masks.setdefault((tube.clip.key, frame.mask), (frame, {}))[1][path] = tube
+    jobs: list[Callable[[], int]] = [partial(_place_image, path, frame) for path, frame in images.items() if not path.exists()]
+    total, done = len(jobs) + sum(len(wanted) for _, wanted in masks.values()), 0
+    jobs += [partial(_place_masks, frame, wanted) for frame, wanted in masks.values()]
+    for written in map_files(lambda job: job(), jobs):
+        done += written
+        on_progress(done, total)
+    return total
 
 
 def _video_names(tubes: Iterable[Tube]) -> dict[str, str]:
@@ -58,19 +60,21 @@ def _video_names(tubes: Iterable[Tube]) -> dict[str, str]:
     return {key: clip.name if shared[clip.name] == 1 else f"{clip.source}_{clip.name}" for key, clip in clips.items()}
 
 
-def _place(job: tuple[Path, Frame, Tube | None]) -> None:
-    path, frame, tube = job
-    if tube is not None:
-        mask = read_tube_mask(tube, frame)
-        if mask is not None:
-            write_bytes(path, encode_png(mask))
-        return
+def _place_image(path: Path, frame: Frame) -> int:
     data = read_data(frame.image, frame.image_sha256)
     make_folder(path.parent)
     with suppress(OSError):  # another device, or a file system without links
         path.hardlink_to(frame.image.resolve())  # a link to a symbolic link would not follow it
-        return
+        return 1
     write_bytes(path, data)
+    return 1
+
+
+def _place_masks(frame: Frame, wanted: Mapping[Path, Tube]) -> int:
+    """Write the masks of all of a frame's tubes; the annotation is decoded once."""
+    for path, mask in zip(wanted, read_tube_masks(tuple(wanted.values()), frame), strict=True):
+        write_bytes(path, encode_png(mask))
+    return len(wanted)
 
 
 def read_official_tree(root: Path) -> list[Tube]:

@@ -18,9 +18,13 @@ from icvos.files import read_data
 from icvos.png import PngError, decode_png
 from icvos.types import RLE, Encoding, Frame, Image, Mask, Size, Tube
 
+_FEW_OBJECTS = 16  # up to here comparing with each is faster than looking every pixel up in a table
 
-def read_image(path: Path, sha256: str = "") -> Image:
+
+def read_image(path: Path, sha256: str = "", at_least: Size | None = None) -> Image:
     """The picture at `path`, (H, W, 3) RGB uint8; EXIF rotation is not applied, as in the data sets' own tools.
+
+    Where a smaller size is enough, `at_least` lets a JPEG be decoded at a half, a quarter or an eighth that is no smaller.
 
     Raises:
         DataError: no such file, it is not a picture, or its sha256 is another one.
@@ -28,7 +32,9 @@ def read_image(path: Path, sha256: str = "") -> Image:
     data = read_data(path, sha256)
     try:
         with PillowImage.open(BytesIO(data)) as picture:
-            return np.asarray(picture.convert("RGB"))
+            if at_least:
+                picture.draft("RGB", (at_least[1], at_least[0]))
+            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))  # `convert` always copies
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise _unreadable("image", path, error, "a whole JPEG or PNG") from error
 
@@ -83,12 +89,32 @@ def read_tube_mask(tube: Tube, frame: Frame) -> Mask | None:
     Raises:
         DataError: the file cannot be read or has another size than the clip.
     """
+    return read_tube_masks((tube,), frame)[0] if frame.mask else None
+
+
+def read_tube_masks(tubes: Sequence[Tube], frame: Frame) -> list[Mask]:
+    """The masks of several tubes of one clip on one of its annotated frames, each (H, W) bool; the file is read once.
+
+    Raises:
+        DataError: the file cannot be read or has another size than the clip.
+    """
     if frame.mask is None:
-        return None
-    ids = read_ids(frame.mask, frame.mask_sha256)
-    if ids.shape != tube.clip.size:
-        raise wrong_size(frame.mask, ids.shape, tube.clip.size)
-    mask: Mask = foreground_values(tube.instances, tube.clip.encoding)[ids]
+        raise ValueError(f"frame {frame.id} is not annotated")
+    ids, clip = read_ids(frame.mask, frame.mask_sha256), tubes[0].clip
+    if ids.shape != clip.size:
+        raise wrong_size(frame.mask, ids.shape, clip.size)
+    return [union_of_objects(ids, tube.instances, clip.encoding) for tube in tubes]
+
+
+def union_of_objects(ids: NDArray[np.uint8], instances: Sequence[int], encoding: Encoding) -> Mask:
+    """Where the values of an annotation file, (H, W) uint8, belong to any of these objects; (H, W) bool."""
+    values = (1, 255) if encoding == "binary" else tuple(instances)
+    if not 0 < len(values) <= _FEW_OBJECTS:
+        many: Mask = foreground_values(instances, encoding)[ids]
+        return many
+    mask: Mask = ids == values[0]
+    for value in values[1:]:
+        mask |= ids == value
     return mask
 
 

@@ -88,3 +88,9 @@ def test_helpers_of_labelling_are_compared_with_guessing(sample_data: Path) -> N
     lines = run("labels.py", "--coco", sample_data / "coco", "--limit", 12, "--per-class", 1).splitlines()
     assert [line.split()[0] for line in lines] == ["suggestions:", "icvos", "the", "look-alikes:"]
     assert all(0 <= float(line.split("among five ")[1][:4]) <= 1 for line in lines[1:3])
+
+
+def test_tubes_and_review_clips_are_compared_with_pillow() -> None:
+    said = run("tubes.py", "--clips", 1, "--frames", 3, "--review-clips", 1)
+    assert "3 masks of 480 x 854" in said and "icvos, 1 bit" in said
+    assert "Pillow's GIF" in said and "icvos, GIF" in said

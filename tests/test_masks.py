@@ -26,8 +26,10 @@ from icvos.masks import (
     read_ids,
     read_image,
     read_tube_mask,
+    read_tube_masks,
     resize_nearest,
     rle_area,
+    union_of_objects,
     union_of_segmentations,
 )
 from icvos.types import RLE, Category, Clip, Frame, Mask, Tube
@@ -191,6 +193,38 @@ def test_resizing_to_512_is_what_the_released_loader_does() -> None:
 def test_255_is_void_beside_ids_and_foreground_in_a_binary_mask() -> None:
     assert np.flatnonzero(foreground_values((2, 7), "ids")).tolist() == [2, 7]
     assert np.flatnonzero(foreground_values((1,), "binary")).tolist() == [1, 255]
+
+
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9)), elements=st.sampled_from([0, 1, 2, 3, 20, 254, 255])),
+    st.sets(st.integers(1, 254), max_size=20).map(lambda found: tuple(sorted(found))),
+)
+def test_a_union_of_few_or_many_objects_is_what_the_table_says(ids: np.ndarray, objects: tuple[int, ...]) -> None:
+    for encoding in ("ids", "binary"):
+        mask = union_of_objects(ids, objects, encoding)
+        assert mask.dtype == np.bool_
+        assert np.array_equal(mask, foreground_values(objects, encoding)[ids])
+
+
+def test_the_masks_of_several_tubes_of_a_frame_are_those_of_each(tmp_path: Path) -> None:
+    write_ids(tmp_path / "0.png", np.maximum(box(5, 2, 10, 12, 4), box(16, 20, 6, 10, 2)))
+    frame = Frame("0", tmp_path / "0.jpg", tmp_path / "0.png")
+    clip = Clip("s", "c", (24, 40), (frame,))
+    tubes = [Tube(clip, Category(18, "dog"), (4,)), Tube(clip, Category(1, "person"), (2,)), Tube(clip, Category(17, "cat"), (9,))]
+    masks = read_tube_masks(tubes, frame)
+    assert [int(mask.sum()) for mask in masks] == [120, 60, 0]
+    assert all(np.array_equal(mask, read_tube_mask(tube, frame)) for mask, tube in zip(masks, tubes, strict=True))
+
+
+def test_a_jpeg_may_be_decoded_smaller_but_never_too_small(tmp_path: Path) -> None:
+    write_frame(tmp_path / "a.jpg", 3, (480, 854))
+    whole = read_image(tmp_path / "a.jpg")
+    for at_least, found in (((240, 427), (240, 427)), ((241, 300), (480, 854)), ((100, 200), (120, 214)), ((600, 900), (480, 854))):
+        small = read_image(tmp_path / "a.jpg", at_least=at_least)
+        assert small.shape == (*found, 3)
+        factor = round(480 / found[0])
+        middle = whole[8 * factor : 16 * factor, 8 * factor : 16 * factor].mean(axis=(0, 1))
+        assert np.abs(small[8:16, 8:16].mean(axis=(0, 1)) - middle).max() < 4
 
 
 def tube_of(mask: Path | None, image: Path = Path("x.jpg"), size: tuple[int, int] = (24, 40)) -> Tube:

@@ -10,6 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from curation.candidates import CandidateSet, CandidateTube, Warned, write_candidates
+from curation.sources.davis import Davis2017
+from icvos.categories import BY_NAME
+from icvos.files import sha256_text
+
 SIZE = (24, 40)
 CATEGORY_IDS = {"person": 1, "bicycle": 2, "car": 3, "cat": 17, "dog": 18, "sports ball": 37}
 Ids = NDArray[np.uint8]
@@ -188,3 +193,30 @@ def make_pond(root: Path, clips: Mapping[str, Sequence[Ids | None]]) -> Path:
             if ids is not None:
                 write_ids(root / "Annotations" / name / f"{number:05d}.png", ids)
     return root
+
+
+def make_candidates(folder: Path, davis: Path, warned: str = "rex") -> CandidateSet:
+    """A set of candidates out of a toy DAVIS tree: one tube a named object; those of the clip `warned` carry a warning."""
+    warning = (Warned(rule="every-instance", reason="more of the class may be outside the masks"),)
+    source = Davis2017(davis)
+    tubes = [
+        CandidateTube(
+            id=f"davis/{clip.name}/{instance.label}",
+            source="davis",
+            clip=clip.name,
+            class_id=BY_NAME[instance.label].id,
+            objects=(instance.id,),
+            size=clip.size,
+            encoding="ids",
+            frames=tuple(frame.id for frame in clip.frames),
+            annotated=tuple(frame.mask is not None for frame in clip.frames),
+            image=f"JPEGImages/480p/{clip.name}/{{}}.jpg",
+            mask=f"Annotations/480p/{clip.name}/{{}}.png",
+            content=sha256_text(clip.name),
+            warnings=warning if clip.name == warned else (),
+        )
+        for clip in source.clips()
+        for instance in source.instances(clip)
+        if instance.label in BY_NAME
+    ]
+    return write_candidates(folder, tubes, {"every-instance": "every instance is annotated on the first frame"}, {"davis": davis})

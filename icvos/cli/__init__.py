@@ -19,6 +19,7 @@ COMMANDS = {
     "labels": "labels",
     "build": "build",
     "import": "import_tree",
+    "review": "review",
     "verify": "verify",
     "diff": "diff",
     "stats": "stats",
