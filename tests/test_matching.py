@@ -15,7 +15,7 @@ from toys import box, make_coco, make_davis, make_lvos, make_mose, moving_box, t
 
 from curation.layout import materialise, read_official_tree
 from curation.matching import match_sources
-from curation.sources.davis import Davis2017
+from curation.sources.davis import Davis2016, Davis2017
 from curation.sources.mose import Mose, Mose2
 from icvos.benchmark import Benchmark
 
@@ -142,6 +142,18 @@ def test_several_objects_of_a_class_are_found_out(icvos: Icvos, toy_data: Path, 
     imported(icvos, tmp_path / "tree", tmp_path, tmp_path / "B")
     assert Benchmark.open(tmp_path / "B").manifest.clips == Benchmark.open(tmp_path / "A").manifest.clips
     assert Benchmark.open(tmp_path / "B").manifest.clips[0].tubes[0].objects == (1, 4)
+
+
+@pytest.mark.parametrize(("stranger", "name"), [(0, "davis2016/rex/dog"), (1, "ic-vos/rex/dog")])
+def test_the_one_object_of_a_binary_clip_is_compared_whole(tmp_path: Path, stranger: int, name: str) -> None:
+    root = make_davis(tmp_path / "DAVIS", {"rex": ({1: "dog"}, moving_box())})
+    shutil.copytree(root / "JPEGImages/480p/rex", tmp_path / "tree/rex/JPEGImages")
+    for number, ids in enumerate(moving_box()):
+        write_ids(root / f"Annotations_2016/480p/rex/{number:05d}.png", ids * 255, "L")
+        write_ids(tmp_path / f"tree/rex/Annotations/17/{number:05d}.png", ids, "L")
+    write_ids(tmp_path / "tree/rex/Annotations/17/00004.png", np.maximum(moving_box()[4], box(0, 0, stranger, 1)), "L")
+    (named,), _ = match_sources(read_official_tree(tmp_path / "tree"), [Davis2016(root)])
+    assert named.id == name
 
 
 def test_a_clip_that_two_sources_have_is_the_firsts_and_is_named_once(tmp_path: Path) -> None:
