@@ -191,6 +191,19 @@ def test_every_source_is_looked_at_whatever_the_order_of_options(icvos: Icvos, t
     assert [digest is not None for digest in clips[1].tubes[0].mask_sha256] == [place % 5 == 0 for place in range(11)]
 
 
+def test_sources_may_be_left_out_as_one_that_is_not_whole(icvos: Icvos, tree: Path, data: Path, tmp_path: Path) -> None:
+    mose = make_mose(data / "MOSE", {"abc": moving_box()})
+    (mose / "train/Annotations/abc/00003.png").unlink()
+    said = icvos("import", tree, "--data", data, "--out", tmp_path / "R")
+    assert (said.code, "frames and masks do not match" in said.err) == (3, True)
+    report = imported(icvos, tree, data, tmp_path / "R", "--sources", "davis")
+    assert [clip["reason"] for clip in report["clips"]] == ["", ""]
+    kept = imported(icvos, tree, data, tmp_path / "kept", "--sources", "")
+    assert {tube.partition("/")[0] for tube in kept["tubes"]} == {"ic-vos"}
+    said = icvos("import", tree, "--data", data, "--out", tmp_path / "S", "--sources", "davis,lvos2")
+    assert (said.code, "nobody said where the data is: lvos2" in said.err) == (2, True)
+
+
 def test_frames_that_show_one_picture_twice_are_told_apart_by_their_order(tmp_path: Path) -> None:
     root = make_davis(tmp_path / "DAVIS", {"still": ({1: "dog"}, moving_box(4))})
     images = root / "JPEGImages/480p/still"
