@@ -18,7 +18,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from curation.sources.mose import Mose
 from curation.sources.scan import MaskScan, scan, scan_masks
@@ -30,7 +30,6 @@ PUBLISHED = {"DAVIS": 6_208, "MOSE v1, train": 94_000, "LVOS v2": 296_401, "600k
 
 def write_tree(root: Path, clips: int, frames: int) -> None:
     """The tree, unless it is there."""
-    rng = np.random.default_rng(0)
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     picture = BytesIO()
     Image.fromarray((rows + columns & 255).astype(np.uint8)).convert("RGB").save(picture, "JPEG", quality=50)  # only headers are read
@@ -41,16 +40,16 @@ def write_tree(root: Path, clips: int, frames: int) -> None:
             continue
         images.mkdir(parents=True, exist_ok=True)
         masks.mkdir(parents=True, exist_ok=True)
+        rng = np.random.default_rng(clip)
         discs = [(*rng.uniform(100, 380, 2), *rng.uniform(-2, 4, 2), rng.uniform(30, 90)) for _ in range(rng.integers(1, 5))]
         for frame in range(frames):
-            ids = np.zeros(SIZE, np.uint8)
+            canvas = Image.new("P", SIZE[::-1])
+            canvas.putpalette(palette)
             for number, (top, left, down, right, radius) in enumerate(discs, 1):
-                y, x = top + frame * down, left + frame * right
-                ids[(rows - y) ** 2 + (columns - x) ** 2 < (radius + frame / 4) ** 2] = number
+                y, x, reach = top + frame * down, left + frame * right, radius + frame / 4
+                ImageDraw.Draw(canvas).ellipse((x - reach, y - reach, x + reach, y + reach), fill=number)
             (images / f"{frame:05d}.jpg").write_bytes(picture.getvalue())
-            mask = Image.fromarray(ids).convert("P")
-            mask.putpalette(palette)
-            mask.save(masks / f"{frame:05d}.png")
+            canvas.save(masks / f"{frame:05d}.png")
 
 
 def seconds(work: Callable[[], object]) -> float:

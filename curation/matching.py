@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from curation.sources.scan import VOID
 from icvos.files import map_files, sha256_file
-from icvos.masks import read_ids, read_tube_mask
+from icvos.masks import foreground_values, read_ids, read_tube_mask
 from icvos.types import Clip, Frame, Source, Tube
 
 _SHARED_SIZES = 3  # so many files of equal length make a clip worth hashing; fewer are chance in a large tree
-_VOID = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ def _compare(tubes: Sequence[Tube], candidates: Sequence[Clip]) -> tuple[list[_C
     clip = tubes[0].clip
     hashes = list(map_files(sha256_file, [frame.image for frame in clip.frames])) if candidates else []
     certain = []
-    best = Match(clip.key, "", len(clip.frames), 0, "no frame of it is in the sources")
+    best = Match(clip.key, "", len(clip.frames), 0, "no clip of the sources has more than a file or two of it")
     for candidate in candidates:
         places = _places(hashes, clip, candidate)
         frames = [candidate.frames[place] for place in places if place is not None]
@@ -173,15 +173,15 @@ def _union_of(tube: Tube, candidate: Clip, frames: Sequence[Frame]) -> tuple[int
         if ours.mask is None or theirs.mask is None:
             continue
         mask, ids = read_tube_mask(tube, ours), read_ids(theirs.mask)
+        if candidate.encoding == "binary":
+            ids = foreground_values((1,), "binary")[ids].astype(np.uint8)
         if mask is None or mask.shape != ids.shape:
             return ()
         inside[ids[mask]] = True
         outside[ids[~mask]] = True
         if (inside & outside).any():
             return ()
-    if candidate.encoding == "binary":
-        return (1,) if inside[1] or inside[_VOID] else ()
-    return tuple(np.flatnonzero(inside).tolist()) if not inside[0] and not inside[_VOID] else ()
+    return tuple(np.flatnonzero(inside).tolist()) if not inside[0] and not inside[VOID] else ()
 
 
 def describe(matches: Sequence[Match]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from toys import box, make_coco, make_davis, make_lvos, make_mose, moving_box, t
 
 from curation.layout import materialise, read_official_tree
 from curation.matching import match_sources
-from curation.sources.davis import Davis2017
+from curation.sources.davis import Davis2016, Davis2017
 from curation.sources.mose import Mose, Mose2
 from icvos.benchmark import Benchmark
 
@@ -144,6 +144,18 @@ def test_several_objects_of_a_class_are_found_out(icvos: Icvos, toy_data: Path, 
     assert Benchmark.open(tmp_path / "B").manifest.clips[0].tubes[0].objects == (1, 4)
 
 
+@pytest.mark.parametrize(("stranger", "name"), [(0, "davis2016/rex/dog"), (1, "ic-vos/rex/dog")])
+def test_the_one_object_of_a_binary_clip_is_compared_whole(tmp_path: Path, stranger: int, name: str) -> None:
+    root = make_davis(tmp_path / "DAVIS", {"rex": ({1: "dog"}, moving_box())})
+    shutil.copytree(root / "JPEGImages/480p/rex", tmp_path / "tree/rex/JPEGImages")
+    for number, ids in enumerate(moving_box()):
+        write_ids(root / f"Annotations_2016/480p/rex/{number:05d}.png", ids * 255, "L")
+        write_ids(tmp_path / f"tree/rex/Annotations/17/{number:05d}.png", ids, "L")
+    write_ids(tmp_path / "tree/rex/Annotations/17/00004.png", np.maximum(moving_box()[4], box(0, 0, stranger, 1)), "L")
+    (named,), _ = match_sources(read_official_tree(tmp_path / "tree"), [Davis2016(root)])
+    assert named.id == name
+
+
 def test_a_clip_that_two_sources_have_is_the_firsts_and_is_named_once(tmp_path: Path) -> None:
     first, second = make_mose(tmp_path / "1", {"abc": moving_box()}), make_mose(tmp_path / "2", {"abc": moving_box()})
     for copy in ("abc", "again"):
@@ -177,6 +189,19 @@ def test_every_source_is_looked_at_whatever_the_order_of_options(icvos: Icvos, t
     clips = Benchmark.open(tmp_path / "R0").manifest.clips
     assert [f"{clip.source}/{clip.name}" for clip in clips] == ["davis/rex", "lvos2/vid", "mose/rex"]
     assert [digest is not None for digest in clips[1].tubes[0].mask_sha256] == [place % 5 == 0 for place in range(11)]
+
+
+def test_sources_may_be_left_out_as_one_that_is_not_whole(icvos: Icvos, tree: Path, data: Path, tmp_path: Path) -> None:
+    mose = make_mose(data / "MOSE", {"abc": moving_box()})
+    (mose / "train/Annotations/abc/00003.png").unlink()
+    said = icvos("import", tree, "--data", data, "--out", tmp_path / "R")
+    assert (said.code, "frames and masks do not match" in said.err) == (3, True)
+    report = imported(icvos, tree, data, tmp_path / "R", "--sources", "davis")
+    assert [clip["reason"] for clip in report["clips"]] == ["", ""]
+    kept = imported(icvos, tree, data, tmp_path / "kept", "--sources", "")
+    assert {tube.partition("/")[0] for tube in kept["tubes"]} == {"ic-vos"}
+    said = icvos("import", tree, "--data", data, "--out", tmp_path / "S", "--sources", "davis,lvos2")
+    assert (said.code, "nobody said where the data is: lvos2" in said.err) == (2, True)
 
 
 def test_frames_that_show_one_picture_twice_are_told_apart_by_their_order(tmp_path: Path) -> None:

@@ -65,6 +65,9 @@ def clip_named(source: Tree, name: str) -> Clip:
 
 def test_mose_gives_every_clip_of_train_and_no_name(mose: Path) -> None:
     make_mose(mose, {"hidden00": moving_box(1)}, "valid")
+    for twin in ("JPEGImages/0a1b2c3d/._00000.jpg", "Annotations/0a1b2c3d/._00000.png", "Annotations/.cache/00000.png"):
+        (mose / "train" / twin).parent.mkdir(exist_ok=True)
+        (mose / "train" / twin).write_bytes(b"left by another system")
     source = Mose(mose)
     clips = list(source.clips())
     assert [clip.key for clip in clips] == ["mose/0a1b2c3d", "mose/ffee0011"]

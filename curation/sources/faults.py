@@ -30,9 +30,12 @@ class Listing:
 
 
 def list_clip(name: str, image_folder: Path, mask_folder: Path) -> Listing:
-    """The frames (*.jpg) and masks (*.png) in these folders, which need not be there."""
-    images, masks = (sorted(folder.glob(kind), key=_number) for folder, kind in ((image_folder, "*.jpg"), (mask_folder, "*.png")))
-    return Listing(name, image_folder, mask_folder, tuple(images), tuple(masks))
+    """The frames (*.jpg) and masks (*.png) in these folders, which need not be there. Hidden files, as macOS' archives have, are none."""
+    return Listing(name, image_folder, mask_folder, _files(image_folder, "*.jpg"), _files(mask_folder, "*.png"))
+
+
+def _files(folder: Path, kind: str) -> tuple[Path, ...]:
+    return tuple(sorted((path for path in folder.glob(kind) if not path.name.startswith(".")), key=_number))
 
 
 def _number(path: Path) -> tuple[int, str]:

@@ -19,7 +19,6 @@ from curation.sources.tree import Tree, folders_in
 from icvos.errors import DataError, Finding
 from icvos.files import read_json
 
-SPLITS = ("train", "valid", "val")  # the last two are one: the owners write both
 _META_AGAIN = "fetch the meta file again"
 
 
@@ -43,6 +42,7 @@ class _Lvos(Tree):
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self.labels = lvos_labels()
+        self._read: dict[Path, Ranges] = {}
 
     def listed(self, name: str) -> None:
         """See `Tree`: which objects there are the meta file says, not the list of names."""
@@ -80,6 +80,7 @@ class _Lvos(Tree):
 
     @property
     def _valid(self) -> str:
+        """The owners write both names."""
         return "val" if (self.root / "val").is_dir() and not (self.root / "valid").is_dir() else "valid"
 
     @cached_property
@@ -99,13 +100,9 @@ class _Lvos(Tree):
 
     def _ranges(self, split: str) -> Ranges:
         path = self._meta_file(split)
-        if path not in self._read:
-            self._read[path] = read_ranges(path) if path else {}
-        return self._read[path]
-
-    @cached_property
-    def _read(self) -> dict[Path | None, Ranges]:
-        return {}
+        if path and path not in self._read:
+            self._read[path] = read_ranges(path)
+        return self._read[path] if path else {}
 
     def _meta_faults(self, split: str) -> Iterator[Finding]:
         path = self._meta_file(split)

@@ -11,11 +11,13 @@ from icvos.cli import options
 
 @click.command("import")
 @click.argument("path", type=options.FOLDER)
+@click.option("--sources", metavar="NAMES", help="Look for the frames in these only, separated by commas.  [default: all on disk]")
 @options.roots
 @options.release(name="ic-vos-imported")
 @options.as_json
 def command(
     path: Path,
+    sources: str | None,
     data: Path | None,
     davis: Path | None,
     coco: Path | None,
@@ -52,11 +54,15 @@ def command(
     if "coco" not in roots:
         raise UserInputError("nobody said where the data is", "coco", fix="say --coco DIR or --data DIR, or set ICVOS_DATA")
     pool = Coco(roots["coco"], support_split, min_support_area)
+    asked = [name for name in roots if name != "coco"] if sources is None else sources.split(",")
+    names = {name.strip() for name in asked if name.strip()}
+    if missing := sorted(names - set(roots)):
+        raise UserInputError("nobody said where the data is", ", ".join(missing), fix="say --root NAME=DIR, or leave it out of --sources")
     # In the catalogue's order, whatever the options' order, and plug-ins after it.
-    places = {source: roots[source] for source in sorted(roots, key=[*ENTRIES, *sorted(roots)].index) if source != "coco"}
-    sources = load_sources(places)
+    places = {name: roots[name] for name in sorted(names, key=[*ENTRIES, *sorted(roots)].index)}
+    opened = load_sources(places)
     with file_bar("matching", "clips") as on_progress:
-        tubes, matches = match_sources(read_official_tree(path), sources, on_progress)
+        tubes, matches = match_sources(read_official_tree(path), opened, on_progress)
     used = roots_in_use(tubes, {**places, IMPORTED: path})
     records = {source: source_record(source) for source in used} | {"coco": source_record("coco", pool.split)}
     if IMPORTED in used:
@@ -70,6 +76,6 @@ def command(
         said |= {"tubes": [tube.id for tube in tubes], "clips": [match.as_dict() for match in matches]}
         click.echo(json.dumps(said, indent=1, ensure_ascii=False))
         return
-    for line in describe(matches) if sources else ():
+    for line in describe(matches) if opened else ():
         click.echo(line)
     click.echo(f"{len(tubes)} tubes imported: {benchmark.label} in {benchmark.path}, {len(benchmark.records)} episodes")
