@@ -455,7 +455,8 @@ def test_help_loads_nothing_of_the_network() -> None:
         assert done.stdout.splitlines()[-1] == "LOADED"
 
 
-def test_the_card_of_the_embedded_model_speaks_of_the_file_that_is_there() -> None:
-    card = json.loads((weights.REGISTRY.parent / "sam2_nano.json").read_text(encoding="utf-8"))
-    assert card["sha256"] == weight_file("sam2_nano").sha256
+@pytest.mark.parametrize("name", ["sam2_nano", "dcsam_nano", "vrp_sam_nano"])
+def test_the_card_of_an_embedded_model_speaks_of_the_file_that_is_there(name: str) -> None:
+    card = json.loads((weights.REGISTRY.parent / f"{name}.json").read_text(encoding="utf-8"))
+    assert card["sha256"] == weight_file(name).sha256
     assert not any("DAVIS" in entry for entry in card["trained on"])
