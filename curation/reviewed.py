@@ -13,7 +13,8 @@ from pathlib import Path
 
 from curation.candidates import CandidateSet, CandidateTube
 from curation.freeze import fit_for_release, path_pattern
-from curation.review.settle import Settled, Settlement, read_decisions, settle
+from curation.review.decisions import read_decisions
+from curation.review.settle import Settled, Settlement, settle
 from curation.rules import EVERY_INSTANCE, LeftOut, Verdict
 from curation.sources.coco import Coco
 from curation.tubes import Curated, Explained
@@ -174,7 +175,7 @@ def with_reviews(explained: Iterable[Explained], decisions: Path | None, folder:
     unasked = Verdict(EVERY_INSTANCE, None, "only a person can say; see `icvos build --candidates` and --decisions")
     said: dict[str, Verdict] = {}
     if decisions:
-        for one in settle(read_decisions(decisions)[0], CandidateSet.open(folder or decisions.parent)).tubes:
+        for one in settle(read_decisions(decisions).decisions, CandidateSet.open(folder or decisions.parent)).tubes:
             outcome = f"accepted as {one.class_name}" if one.outcome == "accepted" else one.reason
             said[one.tube] = Verdict(EVERY_INSTANCE, one.outcome == "accepted", outcome)
     return [replace(one, verdicts=(*one.verdicts, said.get(one.tube or "", unasked))) for one in explained]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from toys import box, make_coco, make_davis, moving_box, two_clips, write_frame, write_ids
 
 from curation.candidates import CandidateSet, CandidateTube
-from curation.review.decisions import Decision, Verdict
-from curation.review.settle import Settled, read_decisions, settle
+from curation.review.decisions import Decision, Verdict, read_decisions
+from curation.review.settle import Settled, settle
 from curation.reviewed import clip_content
 from curation.rules import EVERY_INSTANCE
 from icvos.benchmark import EPISODES, MANIFEST, Benchmark
@@ -192,9 +192,9 @@ def test_a_line_half_written_at_the_end_is_told_and_the_rest_kept(candidates: Ca
     path = write(tmp_path / "C", accept_all(candidates))
     whole = path.read_bytes()
     path.write_bytes(whole + whole[: len(whole) // 9])
-    decisions, findings = read_decisions(path)
-    assert len(decisions) == len(candidates.tubes)
-    assert [finding.code for finding in findings] == ["half-written"]
+    log = read_decisions(path)
+    assert len(log.decisions) == len(candidates.tubes)
+    assert [finding.code for finding in log.findings] == ["half-written"]
     said = icvos("build", "--decisions", path, "--out", tmp_path / "R")
     assert said.code == 0
     assert "note: half-written: " in said.err
@@ -204,11 +204,11 @@ def test_a_line_half_written_at_the_end_is_told_and_the_rest_kept(candidates: Ca
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("{", "Expecting property name"),
-        ("[]", "not the fields"),
-        ('{"tube": "a"}', "not the fields"),
-        (json.dumps(asdict(Decision("a", "b", "c", "accept", "d", "e")) | {"verdict": "maybe"}), "verdict 'maybe'"),
-        (json.dumps(asdict(Decision("a", "b", "c", "accept", "d", "e")) | {"reviewer": 5}), "not the fields"),
+        ("{", "Invalid JSON"),
+        ("[]", "an object"),
+        ('{"tube": "a"}', "candidates: "),
+        (json.dumps(asdict(Decision("a", "b", "c", "accept", "d", "e")) | {"verdict": "maybe"}), "verdict: "),
+        (json.dumps(asdict(Decision("a", "b", "c", "accept", "d", "e")) | {"reviewer": 5}), "reviewer: "),
     ],
 )
 def test_a_broken_line_in_the_middle_is_refused(candidates: CandidateSet, icvos: Icvos, tmp_path: Path, line: str, fault: str) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from curation.candidates import CandidateSet, CandidateTube
-from curation.review.decisions import Decision, Verdict
+from curation.review.decisions import Decision
 from icvos.categories import BY_ID, BY_NAME
-from icvos.errors import DataError, Finding, UserInputError, did_you_mean
-from icvos.files import json_fault, read_data
+from icvos.errors import Finding, UserInputError, did_you_mean
 
 _REVIEW_THESE = "review the set that is to be frozen, or freeze the one that was reviewed"
 Outcome: TypeAlias = Literal["accepted", "rejected", "unsure", "conflict", "undecided"]
@@ -34,39 +31,6 @@ class Settlement:
 
     tubes: tuple[Settled, ...]
     findings: tuple[Finding, ...]
-
-
-def read_decisions(path: Path) -> tuple[list[Decision], list[Finding]]:
-    """The decisions of a file, in order; a last line that was only half written is left out, and told.
-
-    Raises:
-        DataError: the file cannot be read, or another line is no decision.
-    """
-    lines = read_data(path).split(b"\n")
-    decisions, findings = [], []
-    for number, line in enumerate(lines, 1):
-        where = f"{path}, line {number}"
-        if not line.strip():
-            continue
-        try:
-            decisions.append(_decision(json.loads(line)))
-        except (ValueError, TypeError, RecursionError) as error:
-            fault = json_fault(error)
-            if number < len(lines):  # a line break follows it, so it was written whole
-                raise DataError(
-                    "not a decision", where, fault, "one decision a line", "take the line out, or fetch the file again"
-                ) from error
-            findings.append(Finding("half-written", where, fault, "a whole line", "the lines before it are kept; decide this tube again"))
-    return decisions, findings
-
-
-def _decision(data: Any) -> Decision:
-    names = [field.name for field in fields(Decision)]
-    if not isinstance(data, dict) or not set(names[:6]) <= set(data) <= set(names) or not all(isinstance(v, str) for v in data.values()):
-        raise ValueError(f"not the fields {', '.join(names)}")
-    if data["verdict"] not in get_args(Verdict):
-        raise ValueError(f"verdict {data['verdict']!r}")
-    return Decision(**data)
 
 
 def settle(decisions: Iterable[Decision], candidates: CandidateSet) -> Settlement:
@@ -95,8 +59,14 @@ def settle(decisions: Iterable[Decision], candidates: CandidateSet) -> Settlemen
             mine.append(decision)
         elif mine:
             mine.pop()
-    settled = [_settled(tube, [mine[-1] for mine in standing.get(tube.id, {}).values() if mine]) for tube in candidates.tubes]
+    settled = [_settled(tube, _counting([mine[-1] for mine in standing.get(tube.id, {}).values() if mine])) for tube in candidates.tubes]
     return Settlement(tuple(settled), tuple(findings))
+
+
+def _counting(last: list[Decision]) -> list[Decision]:
+    """Of the last decisions of all reviewers those that count: one that settles a conflict stands above the others."""
+    settling = [decision for decision in last if decision.settles]
+    return [max(settling, key=lambda decision: (decision.when, decision.reviewer))] if settling else last
 
 
 def _fault(decision: Decision, candidates: CandidateSet, known: dict[str, CandidateTube]) -> Finding | None:
