@@ -241,8 +241,11 @@ def _adapter() -> TypeAdapter[Decision]:
 def _parse(line: bytes, path: Path, number: int) -> Decision:
     where, expected, fix = f"{path}, line {number}", "a decision", "mend or remove the line"
     try:
-        return _adapter().validate_json(line)
+        decision = _adapter().validate_json(line)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         found = ".".join(map(str, fault["loc"]))
         raise DataError("not a decision", where, f"{found}: {fault['msg']}" if found else fault["msg"], expected, fix) from error
+    if decision.class_name and decision.class_name not in BY_NAME:
+        raise DataError("unknown class", where, decision.class_name, "a COCO class", did_you_mean(decision.class_name, BY_NAME))
+    return decision

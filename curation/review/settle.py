@@ -1,4 +1,4 @@
-"""From the lines of reviewers to one verdict a tube: the last of each counts, undo takes it back, and conflicts are told."""
+"""From what stands of reviewers' decisions to one verdict a tube, as a release needs it: with reasons, and with what cannot be used."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from curation.candidates import CandidateSet, CandidateTube
+from curation.review.agreement import NO_ANSWERS, Answers, standing
 from curation.review.decisions import Decision
-from icvos.categories import BY_ID, BY_NAME
-from icvos.errors import Finding, UserInputError, did_you_mean
+from icvos.categories import BY_ID
+from icvos.errors import Finding, UserInputError
 
 _REVIEW_THESE = "review the set that is to be frozen, or freeze the one that was reviewed"
 Outcome: TypeAlias = Literal["accepted", "rejected", "unsure", "conflict", "undecided"]
@@ -37,8 +38,8 @@ def settle(decisions: Iterable[Decision], candidates: CandidateSet) -> Settlemen
     """One verdict a tube.
 
     The last decision of each reviewer counts. Who is unsure asks for another's opinion and stands in nobody's way; all others
-    must agree, on the class too, or the tube is in conflict until one of them decides again.
-    Decisions about another candidate set, about unknown tubes or classes, or about other content are passed over and told.
+    must agree, on the class too, or the tube is in conflict until one of them decides again, or somebody settles it.
+    Decisions about another candidate set, about unknown tubes, or about other content are passed over and told.
 
     Raises:
         UserInputError: all decisions are about another candidate set.
@@ -48,25 +49,21 @@ def settle(decisions: Iterable[Decision], candidates: CandidateSet) -> Settlemen
     if decisions and all(decision.candidates != candidates.digest for decision in decisions):
         found = ", ".join(sorted({decision.candidates[:12] for decision in decisions}))
         raise UserInputError("decisions about other candidates", candidates.path, found, candidates.digest[:12], _REVIEW_THESE)
-    standing: dict[str, dict[str, list[Decision]]] = {}
+    usable: list[Decision] = []
     findings: dict[Finding, None] = {}
     for decision in decisions:
         if fault := _fault(decision, candidates, known):
             findings[fault] = None
-            continue
-        mine = standing.setdefault(decision.tube, {}).setdefault(decision.reviewer, [])
-        if decision.verdict != "undo":
-            mine.append(decision)
-        elif mine:
-            mine.pop()
-    settled = [_settled(tube, _counting([mine[-1] for mine in standing.get(tube.id, {}).values() if mine])) for tube in candidates.tubes]
+        else:
+            usable.append(decision)
+    answers = standing(usable, candidates)[0]
+    settled = [_settled(tube, _counting(answers.get(tube.id, NO_ANSWERS))) for tube in candidates.tubes]
     return Settlement(tuple(settled), tuple(findings))
 
 
-def _counting(last: list[Decision]) -> list[Decision]:
-    """Of the last decisions of all reviewers those that count: one that settles a conflict stands above the others."""
-    settling = [decision for decision in last if decision.settles]
-    return [max(settling, key=lambda decision: (decision.when, decision.reviewer))] if settling else last
+def _counting(answers: Answers) -> list[Decision]:
+    """The decisions that count: one that settled a conflict stands above all others."""
+    return [answers.settled] if answers.settled else list(answers.by_reviewer.values())
 
 
 def _fault(decision: Decision, candidates: CandidateSet, known: dict[str, CandidateTube]) -> Finding | None:
@@ -78,8 +75,6 @@ def _fault(decision: Decision, candidates: CandidateSet, known: dict[str, Candid
         return Finding("unknown-tube", decision.tube, f"a decision of {decision.reviewer}", "a tube of the set", "take the line out")
     if decision.content != known[decision.tube].content:
         return Finding("other-content", decision.tube, decision.content[:12], known[decision.tube].content[:12], "decide again")
-    if decision.class_name and decision.class_name not in BY_NAME:
-        return Finding("unknown-class", decision.tube, decision.class_name, "a COCO class", did_you_mean(decision.class_name, BY_NAME))
     return None
 
 
