@@ -89,6 +89,20 @@ def _candidate_tube(tube: Tube, content: str, root: Path, curated: Curated) -> C
     )
 
 
+def reviews_of(decisions: Path, candidates: CandidateSet) -> Settlement:
+    """What the reviewers' file comes to; what could not be used of the file itself stands first among the findings.
+
+    Raises:
+        UserInputError: there is no such file, or it is about other candidates.
+        DataError: it cannot be read.
+    """
+    if not decisions.is_file():
+        raise UserInputError("no such file of decisions", decisions, fix="check the path, or make it with `icvos review`")
+    log = read_decisions(decisions)
+    settlement = settle(log.decisions, candidates)
+    return replace(settlement, findings=(*log.findings, *settlement.findings))
+
+
 def accepted(candidates: CandidateSet, settlement: Settlement, pool: Coco) -> Curated:
     """The tubes that reviewers accepted, under the class that they gave; all others with the reason that keeps them out.
 
@@ -169,13 +183,13 @@ def with_reviews(explained: Iterable[Explained], decisions: Path | None, folder:
         folder: the candidates that it is about; by default those beside it.
 
     Raises:
-        UserInputError: there are no candidates, or the decisions are about others.
+        UserInputError: there are no candidates or no decisions, or the decisions are about others.
         DataError: a file cannot be read.
     """
     unasked = Verdict(EVERY_INSTANCE, None, "only a person can say; see `icvos build --candidates` and --decisions")
     said: dict[str, Verdict] = {}
     if decisions:
-        for one in settle(read_decisions(decisions).decisions, CandidateSet.open(folder or decisions.parent)).tubes:
+        for one in reviews_of(decisions, CandidateSet.open(folder or decisions.parent)).tubes:
             outcome = f"accepted as {one.class_name}" if one.outcome == "accepted" else one.reason
             said[one.tube] = Verdict(EVERY_INSTANCE, one.outcome == "accepted", outcome)
     return [replace(one, verdicts=(*one.verdicts, said.get(one.tube or "", unasked))) for one in explained]

@@ -254,6 +254,13 @@ def test_decisions_about_other_candidates_are_refused_or_told(candidates: Candid
     assert list(Benchmark.open(tmp_path / "R").tubes) == ["davis/tom/cat"]
 
 
+def test_decisions_that_are_not_there_are_refused(candidates: CandidateSet, icvos: Icvos, data: Path, tmp_path: Path) -> None:
+    for words in (("--out", tmp_path / "R"), ("--data", data, "--explain", "rex")):
+        said = icvos("build", "--decisions", tmp_path / "C/decision.jsonl", *words)
+        assert (said.code, "no such file of decisions" in said.err) == (2, True), said
+    assert not (tmp_path / "R").exists()
+
+
 def test_a_class_that_is_none_of_cocos_is_refused_with_the_nearest(candidates: CandidateSet, icvos: Icvos, tmp_path: Path) -> None:
     wrong = decided(candidates, "davis/tom/cat", "accept", "bob", class_name="kat")
     said = icvos("build", "--decisions", write(tmp_path / "C", [*accept_all(candidates), wrong]), "--out", tmp_path / "R")

@@ -6,7 +6,7 @@
 Every row starts anew and sees the same episodes in the same order; all see them through the same frozen networks, so that each
 picture is encoded once for all rows. What is printed is the mean IoU over classes of the same held-back episodes, and what it gains
 on the row above, with intervals from drawing classes anew. Interrupted, it goes on. Each row leaves its weights, as `icvos train`
-writes them, in generator.safetensors: those of the first and the last row are the embedded ones, before tubes.
+writes them, in generator.safetensors: the first row's are the embedded ones of VRP-SAM.
 """
 
 from __future__ import annotations

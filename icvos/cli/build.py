@@ -167,9 +167,7 @@ def _reviewed(
 
     from curation.candidates import CandidateSet
     from curation.label_files import read_labels
-    from curation.review.decisions import read_decisions
-    from curation.review.settle import settle
-    from curation.reviewed import REVIEWED, accepted, refuse_other_settings
+    from curation.reviewed import REVIEWED, accepted, refuse_other_settings, reviews_of
     from curation.rules import EVERY_INSTANCE, rules_with
     from curation.sources.coco import Coco
     from curation.tubes import stated_rules
@@ -178,9 +176,8 @@ def _reviewed(
     said = stated_rules(rules_with(chosen.limits()), read_labels(chosen.labels))
     given = {"labels": chosen.labels, "min-area": chosen.min_area, "min-length": chosen.min_length}
     refuse_other_settings(opened, {name: said.get(name, "none") for name, value in given.items() if value not in (None, ())}, chosen.names)
-    log = read_decisions(decisions)
-    settlement = settle(log.decisions, opened)
-    for finding in (*log.findings, *settlement.findings):
+    settlement = reviews_of(decisions, opened)
+    for finding in settlement.findings:
         click.echo(f"note: {finding}", err=True)
     names = sorted({tube.source for tube in opened.tubes})
     roots = options.located([*names, "coco"], opened.roots, where.data, where.davis, where.coco, where.named)
