@@ -364,8 +364,8 @@ def test_latex_says_what_markdown_says(odd: list[Result]) -> None:
     text = board.render("latex")
     rows = [[shown(cell) for cell in row] for row in latex_rows(text)]
     said = board.render("markdown").replace("\N{REPLACEMENT CHARACTER}", "?")
-    assert ["1", "DC-SAM [1]", *["71.52 [68.52, 73.52]"] * 3, "1.23", "100.00 %"] in rows
-    assert ["ceiling", "oracle [7]", *["90.00 [87.00, 92.00]"] * 3, "1.23", "100.00 %"] in rows
+    assert ["1", "DC-SAM [1]", *["71.52 [68.52, 73.52]"] * 3, "71.52", "1.23", "100.00 %"] in rows
+    assert ["ceiling", "oracle [7]", *["90.00 [87.00, 92.00]"] * 3, "90.00", "1.23", "100.00 %"] in rows
     matcher = next(row for row in rows if row[0] == "Matcher + SAM2")
     assert matcher[1:4] == ["20.44", "26.88", "24.00"] and matcher[6].startswith("printed 20.44, mean")
     assert [row for row in rows if row[0] not in {"rank", "kind", "method"}] == [
