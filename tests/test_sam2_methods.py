@@ -173,7 +173,7 @@ def speck_release(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     make_davis(folder / "DAVIS", {"speck": (words, [np.maximum(*ids) for ids in zip(dog, cat, strict=True)]), **two_clips()})
     make_coco(folder / "COCO")
     with pytest.raises(SystemExit) as leaving:
-        main(["build", "--data", str(folder), "--min-area", "0", "--out", str(folder / "R")])
+        main(["build", "--data", str(folder), "--min-area", "0", "--min-length", "1", "--out", str(folder / "R")])
     assert not leaving.value.code
     return Benchmark.open(folder / "R")
 
