@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from curation.areas import Areas
@@ -30,7 +30,8 @@ class Candidate:
     instances: tuple[Instance, ...]
     supports: int  # usable support images of the class
     areas: Areas  # of the clip
-    disagreement: str = ""  # who says what, where people do not agree on the label
+    disagreement: str = ""  # which of the clip's objects people call this, and do not agree on: who says what
+    unnamed: tuple[int, ...] = ()  # other objects of the clip that nothing names
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -125,18 +126,13 @@ def latecomers(candidate: Candidate) -> dict[int, str]:
 
 
 def _named(candidate: Candidate) -> str | None:
+    if candidate.disagreement:  # also where other objects of the class are named well: not all of it would be in
+        return f"labels do not agree: {candidate.disagreement}"
     if candidate.label is not None:
         return None
-    objects = _objects(candidate.ids)
-    if candidate.disagreement:
-        return f"labels of {objects} do not agree: {candidate.disagreement}"
     if candidate.clip.encoding == "binary":
         return "the one mask of the clip merges objects of several classes"
-    return f"{objects} has no name in the label list"
-
-
-def _objects(ids: Sequence[int]) -> str:
-    return f"object {', '.join(map(str, ids))}"
+    return f"object {', '.join(map(str, candidate.ids))} has no name in the label list"
 
 
 def _coco_class(candidate: Candidate) -> str | None:

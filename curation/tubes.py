@@ -188,7 +188,8 @@ def _candidates(areas: Areas, instances: Iterable[Instance], pool: Coco, rows: M
     words = {instance.id: instance.label for instance in instances}
     # A person's label goes before the source's word, and makes an instance of an object that the source does not list.
     words |= {number: theirs[0].class_name if agreed(theirs) else None for number, theirs in rows.items()}
-    quarrels = {number: in_words(theirs) for number, theirs in rows.items() if not agreed(theirs)}
+    quarrels = {number: theirs for number, theirs in rows.items() if not agreed(theirs)}
+    nameless = tuple(number for number, word in sorted(words.items()) if word is None and number not in quarrels)
     groups: dict[str, list[Instance]] = {}
     for number, word in sorted(words.items()):
         category = coco_category(word) if word else None
@@ -199,9 +200,19 @@ def _candidates(areas: Areas, instances: Iterable[Instance], pool: Coco, rows: M
         label = group[0].label
         category = coco_category(label) if label else None
         supports = len(pool.candidates(category)[0]) if category else 0
-        yield Candidate(areas.clip, label, category, tuple(group), supports, areas, quarrels.get(group[0].id, ""))
+        # Objects that somebody calls the class are of it perhaps, so the class is not sure to be whole without them.
+        disputed = [
+            f"object {number} {in_words(theirs)}"
+            for number, theirs in quarrels.items()
+            if number == group[0].id or (category and category.name in {row.class_name for row in theirs})
+        ]
+        yield Candidate(areas.clip, label, category, tuple(group), supports, areas, "; ".join(disputed), nameless)
 
 
 def _warnings(candidate: Candidate) -> tuple[Warned, ...]:
     late = [f"object {number} is first seen on frame {frame}" for number, frame in latecomers(candidate).items()]
-    return (Warned(rule="first-frame", reason=", ".join(late)),) if late else ()
+    warned = [Warned(rule="first-frame", reason=", ".join(late))] if late else []
+    if candidate.unnamed:
+        objects = ", ".join(map(str, candidate.unnamed))
+        warned.append(Warned(rule="named", reason=f"object {objects} has no name, and may be of the class too"))
+    return tuple(warned)

@@ -224,12 +224,22 @@ def test_unnamed_objects_get_their_class_from_files(icvos: Icvos, pond: Path, tm
     assert stated == f"sha256 {read_labels([ann, bob]).digest}"
 
 
-def test_where_people_disagree_the_object_is_out_with_both_words(icvos: Icvos, pond: Path, tmp_path: Path) -> None:
-    ann = write_labels(tmp_path / "ann.csv", "pond,duck,1,dog,ann,,", "pond,duck,2,dog,ann,,")
+def test_where_people_disagree_the_object_and_its_classes_are_out_with_both_words(icvos: Icvos, pond: Path, tmp_path: Path) -> None:
+    ann = write_labels(tmp_path / "ann.csv", "pond,duck,1,dog,ann,,", "pond,duck,2,dog,ann,,", "pond,swan,1,dog,ann,,")
     bob = write_labels(tmp_path / "bob.csv", "pond,duck,2,cat,bob,,")
     said = build(icvos, pond, "--labels", ann, "--labels", bob, "--dry-run")
-    assert "in   pond/duck/dog  (6 frames, objects 1)" in said.out
-    assert "out  pond/duck/?  named: labels of object 2 do not agree: cat (bob), dog (ann)" in said.out
+    assert "out  pond/duck/?  named: labels do not agree: object 2 cat (bob), dog (ann)" in said.out
+    # Object 1 is a dog, but the dogs of the clip would not all be in.
+    assert "out  pond/duck/dog  named: labels do not agree: object 2 cat (bob), dog (ann)" in said.out
+    assert "in   pond/swan/dog" in said.out
+    person = write_labels(tmp_path / "p.csv", "pond,duck,1,person,cy,,", "pond,duck,2,dog,ann,,", "pond,duck,2,cat,bob,,")
+    said = build(icvos, pond, "--labels", person, "--dry-run")
+    assert "in   pond/duck/person" in said.out
+
+
+def test_an_object_without_a_name_beside_a_tube_is_worth_a_look(icvos: Icvos, pond: Path, tmp_path: Path) -> None:
+    said = build(icvos, pond, "--labels", write_labels(tmp_path / "a.csv", "pond,duck,1,dog,ann,,"), "--dry-run")
+    assert "in   pond/duck/dog  (6 frames, objects 1)\n     look: object 2 has no name, and may be of the class too\n" in said.out
 
 
 def test_an_object_that_comes_late_may_be_labelled(icvos: Icvos, pond: Path, tmp_path: Path) -> None:

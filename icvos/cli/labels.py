@@ -69,7 +69,7 @@ def merge(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
     \b
     icvos labels merge ann.csv bob.csv --out labels.csv
 
-    An object on which people disagree has no label until they agree: its class stays out of a release.
+    Until people agree about an object it has no label, and the classes that they call it stay out of its clip.
     """
     from curation.label_files import read_labels, to_csv
     from icvos.files import write_text
