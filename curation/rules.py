@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from curation.areas import Areas
 from curation.label_files import NONE
+from curation.sources.scan import ClipScan
 from icvos.types import Category, Clip, Instance
 
 EVERY_INSTANCE = "every-instance"  # the rule that only a person can judge
@@ -29,7 +29,7 @@ class Candidate:
     category: Category | None
     instances: tuple[Instance, ...]
     supports: int  # usable support images of the class
-    areas: Areas  # of the clip
+    scan: ClipScan  # of the clip
     disagreement: str = ""  # which of the clip's objects people call this, and do not agree on: who says what
     unnamed: tuple[int, ...] = ()  # other objects of the clip that nothing names
 
@@ -119,9 +119,8 @@ def latecomers(candidate: Candidate) -> dict[int, str]:
 
     Nothing is wrong with them; but an object that comes late may have been in sight, and not annotated, before.
     """
-    areas = candidate.areas
-    first = areas.frames[0] or {}
-    seen = {number: areas.first_seen(number) for number in candidate.ids if number not in first}
+    first = candidate.scan.frames[0] or {}
+    seen = {number: candidate.scan.first_seen(number) for number in candidate.ids if number not in first}
     return {number: frame for number, frame in seen.items() if frame}
 
 
@@ -157,11 +156,11 @@ def _first_frame(candidate: Candidate) -> str | None:
     first = candidate.clip.frames[0]
     if first.mask is None:
         return "the first frame is not annotated"
-    return None if candidate.areas.first_share(candidate.ids) != 0 else f"not there on the first frame {first.id}"
+    return None if candidate.scan.first_share(candidate.ids) != 0 else f"not there on the first frame {first.id}"
 
 
 def _min_area(candidate: Candidate, percent: float) -> str | None:
-    share = candidate.areas.first_share(candidate.ids)
+    share = candidate.scan.first_share(candidate.ids)
     # A class that is not there at all has its own rule.
     if not share or 100 * share >= percent:
         return None
@@ -169,5 +168,5 @@ def _min_area(candidate: Candidate, percent: float) -> str | None:
 
 
 def _min_length(candidate: Candidate, frames: int) -> str | None:
-    length = candidate.areas.length(candidate.ids)
+    length = candidate.scan.length(candidate.ids)
     return None if length >= frames else f"to be seen on {length} annotated frames, fewer than {frames}"

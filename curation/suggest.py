@@ -20,8 +20,8 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torch.nn import functional
 
-from curation.areas import object_areas
 from curation.sources.coco import Coco, SupportCandidate
+from curation.sources.scan import scan
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError
 from icvos.masks import decode_rle, foreground_values, read_ids, read_image, rle_area
@@ -148,7 +148,7 @@ def suggest(clips: Iterable[tuple[Clip, Sequence[int]]], prototypes: Prototypes,
 
 def _looks(clip: Clip, objects: Sequence[int]) -> dict[int, list[int]]:
     """Object -> the frames (by place) on which it is looked at."""
-    areas = object_areas(clip).frames
+    areas = scan(clip).frames
     thirds = [part for part in np.array_split(np.arange(len(areas)), LOOKS) if len(part)]
     looks = {}
     for number in sorted(objects):

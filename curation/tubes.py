@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from curation.areas import Areas, object_areas
 from curation.candidates import Warned
 from curation.label_files import Label, LabelBook, agreed, in_words, unknown_labels
 from curation.labels import coco_category
 from curation.rules import Candidate, LeftOut, Rule, Verdict, judge, latecomers, rules_with, verdicts
 from curation.sources.coco import Coco
-from curation.sources.scan import unreadable_masks
+from curation.sources.scan import ClipScan, scan, unreadable_masks
 from curation.sources.tree import OnProgress, Tree
 from icvos.errors import DataError, Finding, UserInputError, did_you_mean
 from icvos.types import Clip, Instance, Source, Tube
@@ -97,7 +96,7 @@ def explain(
                 instances = source.instances(one)
                 there = {(one.source, one.name): _there(one, instances, rows)}
                 _refuse_unknown(unknown_labels(book.only(one.source, one.name), there, [one.source]))
-                found.extend(_candidates(object_areas(one), instances, pool, rows))
+                found.extend(_candidates(scan(one), instances, pool, rows))
     if clip not in known:
         raise UserInputError("no such clip", clip, expected="a clip of the sources", fix=did_you_mean(clip, known))
     return [_explained(candidate, rules) for candidate in found]
@@ -129,14 +128,14 @@ def _all_candidates(sources: Iterable[Source], pool: Coco, book: LabelBook, on_p
                 fix = "rename one of the folders, or leave one of the sources out"
                 raise DataError("two clips of the same source and name", clip.key, "twice", "once", fix)
             try:
-                areas = object_areas(clip)
+                shown = scan(clip)
             except DataError as error:
                 unreadable.extend(error.findings)
                 continue
             instances = source.instances(clip)
             rows = labelled.get(key, {})
             objects[key] = _there(clip, instances, rows)
-            yield from _candidates(areas, instances, pool, {i: rows[i] for i in rows if i in objects[key]})
+            yield from _candidates(shown, instances, pool, {i: rows[i] for i in rows if i in objects[key]})
     if unreadable:
         raise unreadable_masks(unreadable)
     _refuse_unknown(unknown_labels(book, objects, names))
@@ -168,7 +167,7 @@ def unnamed(sources: Iterable[Source], book: LabelBook = NO_LABELS, everything: 
         for clip in source.clips():
             words = {instance.id: instance.label for instance in source.instances(clip)}
             named = {number for number, word in words.items() if word} | set(book.of_clip(clip.source, clip.name))
-            there = object_areas(clip).objects
+            there = scan(clip).objects
             if wanted := tuple(number for number in there if everything or number not in named):
                 yield clip, wanted
 
@@ -176,7 +175,7 @@ def unnamed(sources: Iterable[Source], book: LabelBook = NO_LABELS, everything: 
 def _there(clip: Clip, instances: Iterable[Instance], rows: Mapping[int, object]) -> tuple[int, ...]:
     """The ids of a clip's objects: labelled ones that are on no first frame and in no list may come later."""
     listed = {instance.id for instance in instances}
-    return tuple(sorted({*listed, *object_areas(clip).objects} if rows.keys() - listed else listed))
+    return tuple(sorted({*listed, *scan(clip).objects} if rows.keys() - listed else listed))
 
 
 def _refuse_unknown(findings: Sequence[Finding]) -> None:
@@ -184,7 +183,7 @@ def _refuse_unknown(findings: Sequence[Finding]) -> None:
         raise DataError("labels of what is not there", findings[0].where, f"{len(findings)}", "none", f"first: {findings[0]}", findings)
 
 
-def _candidates(areas: Areas, instances: Iterable[Instance], pool: Coco, rows: Mapping[int, tuple[Label, ...]]) -> Iterator[Candidate]:
+def _candidates(shown: ClipScan, instances: Iterable[Instance], pool: Coco, rows: Mapping[int, tuple[Label, ...]]) -> Iterator[Candidate]:
     words = {instance.id: instance.label for instance in instances}
     # A person's label goes before the source's word, and makes an instance of an object that the source does not list.
     words |= {number: theirs[0].class_name if agreed(theirs) else None for number, theirs in rows.items()}
@@ -206,7 +205,7 @@ def _candidates(areas: Areas, instances: Iterable[Instance], pool: Coco, rows: M
             for number, theirs in quarrels.items()
             if number == group[0].id or (category and category.name in {row.class_name for row in theirs})
         ]
-        yield Candidate(areas.clip, label, category, tuple(group), supports, areas, "; ".join(disputed), nameless)
+        yield Candidate(shown.clip, label, category, tuple(group), supports, shown, "; ".join(disputed), nameless)
 
 
 def _warnings(candidate: Candidate) -> tuple[Warned, ...]:

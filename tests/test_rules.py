@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from toys import box, install_pond, make_coco, make_davis, make_pond, moving_box, two_clips
 
-from curation.areas import object_areas
 from curation.rules import EVERY_INSTANCE, Limits, rules_with
 from curation.sources.coco import Coco
 from curation.sources.davis import Davis2017
+from curation.sources.scan import scan
 from curation.tubes import curate
 from icvos.benchmark import Benchmark
 
@@ -94,7 +94,7 @@ def test_areas_count_pixels_and_leave_void_out(tmp_path: Path) -> None:
     masks = [np.maximum(box(0, 0, 4, 5, 1), box(10, 10, 3, 3, 255)), np.zeros((24, 40), np.uint8), box(2, 2, 6, 6, 7)]
     root = make_davis(tmp_path, {"rex": ({1: "dog"}, masks)})
     (clip,) = Davis2017(root).clips()
-    areas = object_areas(clip)
+    areas = scan(clip)
     assert areas.frames == ({1: 20}, {}, {7: 36})
     assert areas.objects == (1, 7)
     assert areas.first_share([1, 7]) == 20 / (24 * 40)

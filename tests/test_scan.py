@@ -16,7 +16,7 @@ from toys import box, make_coco, make_davis, make_mose, moving_box, two_clips, w
 
 from curation.sources import scan as scanning
 from curation.sources.mose import Mose
-from curation.sources.scan import ClipScan, MaskScan, areas_of_values, scan, scan_masks
+from curation.sources.scan import MaskScan, areas_of_values, scan, scan_masks
 from icvos.errors import DataError
 from icvos.types import Clip, Frame
 
@@ -62,13 +62,13 @@ def test_a_scan_says_what_is_there_on_each_frame(tmp_path: Path) -> None:
     both = np.maximum.reduce([box(0, 0, 4, 5, 1), box(10, 10, 2, 3, 7), box(20, 20, 2, 2, 255)])
     clip = clip_of(tmp_path / "x", [both, None, box(0, 0, 0, 0), box(1, 1, 3, 3, 9)])
     found = scan(clip)
-    assert found == ClipScan(({1: 20, 7: 6}, None, {}, {9: 9}))
+    assert found.frames == ({1: 20, 7: 6}, None, {}, {9: 9})
     assert found.objects == (1, 7, 9)
 
 
 def test_in_a_binary_clip_1_and_255_are_the_one_object(tmp_path: Path) -> None:
     masks = [np.maximum(box(0, 0, 2, 2, 1), box(5, 5, 2, 2, 255)), box(0, 0, 0, 0)]
-    assert scan(clip_of(tmp_path / "x", masks, "binary")) == ClipScan(({1: 8}, {}))
+    assert scan(clip_of(tmp_path / "x", masks, "binary")).frames == ({1: 8}, {})
 
 
 def test_a_second_scan_reads_no_mask(tmp_path: Path, reads: list[Path]) -> None:

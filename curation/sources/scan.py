@@ -42,12 +42,28 @@ class MaskScan:
 class ClipScan:
     """What a clip's masks show: for each frame the area of each object that is there, in pixels; None where it is not annotated."""
 
+    clip: Clip
     frames: tuple[Areas | None, ...]
 
     @property
     def objects(self) -> tuple[int, ...]:
         """The ids of all objects that are there on any frame, sorted."""
         return tuple(sorted({number for areas in self.frames for number in areas or ()}))
+
+    def first_share(self, objects: Sequence[int]) -> float | None:
+        """The part of the first frame that these objects cover, in [0, 1]; None where it is not annotated."""
+        first = self.frames[0]
+        height, width = self.clip.size
+        return None if first is None else sum(first.get(number, 0) for number in objects) / (height * width)
+
+    def length(self, objects: Sequence[int]) -> int:
+        """On how many annotated frames one of these objects is to be seen."""
+        return sum(any(number in areas for number in objects) for areas in self.frames if areas is not None)
+
+    def first_seen(self, number: int) -> str | None:
+        """The id of the first frame on which an object is; None where it never is."""
+        pairs = zip(self.clip.frames, self.frames, strict=True)
+        return next((frame.id for frame, areas in pairs if areas and number in areas), None)
 
 
 def scan(clip: Clip) -> ClipScan:
@@ -62,7 +78,7 @@ def scan(clip: Clip) -> ClipScan:
     if errors := [mask for mask in found if isinstance(mask, DataError)]:
         raise unreadable_masks([unreadable(error) for error in errors])
     areas = iter([_areas(mask, clip) for mask in found if isinstance(mask, MaskScan)])
-    return ClipScan(tuple(next(areas) if frame.mask else None for frame in clip.frames))
+    return ClipScan(clip, tuple(next(areas) if frame.mask else None for frame in clip.frames))
 
 
 def unreadable(error: DataError) -> Finding:
