@@ -28,12 +28,7 @@ Icvos = Callable[..., Any]
 FILES = (MANIFEST, EPISODES)
 
 
-@pytest.fixture(autouse=True)
-def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No settings of this machine, and an empty current folder."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.delenv("ICVOS_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("nothing_set")
 
 
 @pytest.fixture

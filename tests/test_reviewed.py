@@ -26,11 +26,7 @@ from icvos.benchmark import EPISODES, MANIFEST, Benchmark
 Icvos = Callable[..., Any]
 
 
-@pytest.fixture(autouse=True)
-def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.delenv("ICVOS_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("nothing_set")
 
 
 @pytest.fixture

@@ -58,11 +58,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def release(icvos: Icvos, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def release(icvos: Icvos, data: Path, tmp_path: Path, nothing_set: None) -> Path:
     """rex/dog, tom/cat, tom/person; its own, so that a test may break it."""
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.delenv("ICVOS_DATA", raising=False)
     assert icvos("build", "--data", data, "--min-length", 1, "--out", tmp_path / "R").code == 0
     return tmp_path / "R"
 

@@ -30,10 +30,7 @@ def looker() -> Looker:
     return Looker()
 
 
-@pytest.fixture(autouse=True)
-def nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ICVOS_DATA", raising=False)
+pytestmark = pytest.mark.usefixtures("nothing_set")
 
 
 def test_a_crop_is_the_square_around_the_object_black_beyond_the_picture() -> None:
