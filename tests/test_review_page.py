@@ -274,6 +274,7 @@ class Page:
     def __init__(self, browser: Any, address: str) -> None:
         self.browser = browser
         browser.get(address)
+        browser.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})  # a page without the focus may lose keys
 
     def text(self, element: str) -> str:
         return str(self.browser.execute_script(f"return document.getElementById('{element}').innerText"))
@@ -311,6 +312,11 @@ def test_keys_decide_and_undo_and_a_reload_shows_what_is_kept(browser: Any, fold
         page.waits_for("!document.querySelector('#clip video').paused")
     page.press("m")
     page.waits_for("document.getElementById('first').src.endsWith('/plain')")
+    page.press("?")
+    page.waits_for("document.getElementById('help').open")
+    page.press("a")  # no key decides below it
+    page.press("?")
+    page.waits_for("!document.getElementById('help').open")
     page.press("a")
     page.shows(TOM)
     page.press("1")
@@ -362,9 +368,11 @@ def test_a_second_reviewer_disagrees_and_a_third_settles_it_by_keys(browser: Any
     page.shows(MAN)
     page = Page(browser, start(folder, "cem").address)
     page.shows(REX)
+    assert page.text("others") == ""  # there is a conflict, but in the queue nobody is led
     page.press("g")
     page.waits_for("document.getElementById('others').innerText.includes('ben: rejected')")
     assert "ann: accepted" in page.text("others")
+    assert page.text("mine") == "what you decide here settles the conflict"
     assert "50 %" in page.text("agreement")
     page.press("a")
     page.waits_for("document.getElementById('empty').innerText.includes('No conflict to settle')")

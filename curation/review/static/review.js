@@ -141,10 +141,11 @@ function show(place) {
   fill("warnings", tube.warnings.map((warned) => item(`⚠ ${warned.rule}: ${warned.reason}`, set.rules[warned.rule])));
   const answer = answers[tube.id];
   const given = mine(place);
-  byId("mine").textContent = (given ? `you: ${words(given)}` : "") + (conflicts ? " What you decide here settles the conflict." : "");
+  byId("mine").textContent = [given && `you: ${words(given)}`, conflicts && "what you decide here settles the conflict"].filter(Boolean).join(" · ");
   byId("mine").className = given?.verdict ?? "";
   const settled = answer?.settled ? [item(`settled by ${answer.settled.reviewer}: ${words(answer.settled)}`)] : [];
-  fill("others", [...settled, ...(answer?.others ?? []).map((one) => item(`${one.reviewer}: ${words(one)}`))]);
+  const others = [...settled, ...(answer?.others ?? []).map((one) => item(`${one.reviewer}: ${words(one)}`))];
+  fill("others", conflicts || given ? others : []); // whoever works through the queue must not be led
   showStill();
   showClip();
   drawAhead();
@@ -220,7 +221,7 @@ function showList() {
   fill("list", places.slice(Math.max(0, at - LISTED), at + LISTED).map((place) => {
     const tube = set.tubes[place], given = mine(place), line = document.createElement("li"), button = document.createElement("button");
     const mark = Object.assign(document.createElement("span"), { className: `mark ${given?.verdict ?? ""}`, textContent: marks[given?.verdict] ?? (tube.warnings.length ? "⚠" : "") });
-    button.append(mark, Object.assign(document.createElement("span"), { textContent: `${tube.clip} ${tube.class}` }));
+    button.append(mark, Object.assign(document.createElement("span"), { textContent: `${tube.class} ${tube.clip}` }));
     button.title = tube.id;
     button.tabIndex = -1; // the arrows go through the list
     if (place === current) button.setAttribute("aria-current", "true");
@@ -304,7 +305,10 @@ const label = (key) => ({ ArrowRight: "→", ArrowLeft: "←", " ": "Space" })[k
 
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat && event.key.length === 1) return;
-  if (document.querySelector("dialog[open]")) return;
+  if (document.querySelector("dialog[open]")) {
+    if (event.key === "?" && byId("help").open) byId("help").close();
+    return;
+  }
   if (event.target.matches("input:not([type=checkbox]), select")) {
     if (event.key === "Escape" || event.key === "Enter") event.target.blur();
     return;
