@@ -12,6 +12,12 @@ from difflib import get_close_matches
 _MOST_NAMES = 100  # in one message: all classes of COCO, and not all clips of a data set
 
 
+def _sentence(head: str, found: str, expected: str, fix: str) -> str:
+    """What and where, then as much of the rest as is known."""
+    clauses = ", ".join(f"{word} {said}" for word, said in (("found", found), ("expected", expected)) if said)
+    return "; ".join(filter(None, [": ".join(filter(None, [head, clauses])), fix]))
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One fault found on disk or in a submission; a report lists all of them."""
@@ -23,7 +29,7 @@ class Finding:
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.code}: {self.where}: found {self.found}, expected {self.expected}; {self.fix}"
+        return _sentence(f"{self.code}: {self.where}", self.found, self.expected, self.fix)
 
     def as_dict(self) -> dict[str, str]:
         """The same as plain data, for ``--json``."""
@@ -53,11 +59,8 @@ class IcvosError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.what}: {self.where}" if self.where else self.what
-        clauses = [f"found {self.found}"] if self.found else []
-        if self.expected:
-            clauses.append(f"expected {self.expected}")
-        sentence = ": ".join([head, ", ".join(clauses)]) if clauses else head
-        return f"{sentence}; {self.fix}{'' if self.fix.endswith('?') else '.'}" if self.fix else f"{sentence}."
+        sentence = _sentence(head, self.found, self.expected, self.fix)
+        return sentence if sentence.endswith("?") else f"{sentence}."
 
     def as_dict(self) -> dict[str, object]:
         """The error as plain data, for ``--json``."""

@@ -294,7 +294,8 @@ def test_every_fault_of_a_table_is_listed_and_nothing_is_taken(icvos: Icvos, fol
     fill_in(table, {REX: ("yes", "", ""), TOM: ("reject", "", ""), MAN: ("accept", "", "persn")})
     said = icvos("review", folder, "--import-csv", table)
     assert said.code == 3
-    for words in ("line 2", "no such verdict", "line 3", "a reject without a reason", "line 4", "did you mean person"):
+    assert f"line 2: found no such verdict: {REX} yes; known: accept, reject, unsure\n" in said.err
+    for words in ("line 3", "a reject without a reason", "line 4", "did you mean person"):
         assert words in said.err
     assert not (folder / "decisions.jsonl").exists()
 

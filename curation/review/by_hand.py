@@ -17,7 +17,7 @@ from curation.review.pictures import file_name
 from curation.review.view import refuse_nothing
 from curation.review_clips import encode_gif
 from icvos.categories import BY_ID
-from icvos.errors import DataError, Finding, UserInputError
+from icvos.errors import DataError, Finding, UserInputError, did_you_mean
 from icvos.files import make_folder, read_data, write_bytes, write_text
 from icvos.parallel import core_count, in_processes
 
@@ -26,6 +26,7 @@ COLUMNS = ("tube", "class", "gif", "objects", "frames", "warnings", "verdict", "
 GIF_FRAMES = 40  # a tube's GIF then has two or three megabytes
 _GIF_RATE = 10  # frames a second
 _WORTH_A_PROCESS = 16  # GIFs: a process takes as long to start as a few of them to draw
+_VERDICTS = ("accept", "reject", "unsure")  # a table has no line to take back
 
 
 class Exported(NamedTuple):
@@ -147,8 +148,8 @@ def _decision(candidates: CandidateSet, row: dict[str, str], reviewer: str, seen
     if tube in seen:
         raise UserInputError("a tube decided twice", tube, fix="leave one line of it")
     seen.add(tube)
-    if verdict == "undo":
-        raise UserInputError("no such verdict", tube, verdict, fix="write accept, reject or unsure")
+    if verdict not in _VERDICTS:
+        raise UserInputError("no such verdict", tube, verdict, fix=did_you_mean(verdict, _VERDICTS))
     return decide(candidates, tube, verdict, reviewer, reason=row["reason"] if verdict == "reject" else "", class_name=row["other_class"])
 
 
