@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -107,3 +108,28 @@ def test_three_sources_are_built_verified_laid_out_and_found_again(icvos: Icvos,
     }
     assert {clip["reason"] for clip in found["clips"]} == {""}
     assert Benchmark.open(data / "again").manifest.clips == built.manifest.clips
+
+
+def test_three_sources_are_reviewed_frozen_run_and_scored(icvos: Icvos, data: Path) -> None:
+    (data / "labels.csv").write_text("source,clip,object,class,who,when,how\nmose,0a1b2c3d,1,bird,ann,,\nlvos2,3Zf4NFzn,1,horse,ann,,\n")
+    words = ("--sources", "davis,mose,lvos2", "--data", data, "--labels", data / "labels.csv")
+    assert icvos("build", *words, "--candidates", data / "to-review").code == 0
+    assert icvos("review", data / "to-review", "--gifs-only", data / "gifs").code == 0
+    table = data / "gifs/decisions.csv"
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for row in rows:
+        row["verdict"] = "unsure" if row["tube"] == "davis/blackswan/bird" else "accept"
+    with table.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert icvos("review", data / "to-review", "--reviewer", "ann", "--import-csv", table).code == 0
+    words = ("--decisions", data / "to-review/decisions.jsonl", "--data", data, "--materialise", data / "tree")
+    said = icvos("build", *words, "--out", data / "R", "--json")
+    assert [tube["id"] for tube in json.loads(said.out)["tubes"]] == ["lvos2/3Zf4NFzn/horse", "mose/0a1b2c3d/bird"]
+    assert icvos("verify", data / "R").code == 0
+    assert icvos("run", "--method", "identity", "--benchmark", data / "R", "--out", data / "runs").code == 0
+    assert len(list((data / "tree").rglob("*.png"))) == len(list(data.glob("MOSE/train/Annotations/0a1b2c3d/*"))) + 5  # the horse's
+    (result,) = json.loads(icvos("score", data / "runs/identity", "--json").out)
+    assert (result["J_first"], 0 < result["J"] < 1) == (1, True)  # the true first mask, where both soon are no longer
