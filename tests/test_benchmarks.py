@@ -61,6 +61,22 @@ def test_the_embedded_model_segments_pictures_that_it_never_saw(sample_data: Pat
     assert classes["box"] > classes["the box itself"] and classes["1 click"] > 0.4
 
 
+def test_the_rows_of_the_ablation_are_trained_measured_and_kept(sample_data: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sam2", reason="sam2 is not installed")
+    pytest.importorskip("accelerate", reason="training needs: pip install 'icvos[train]'")
+    words = ["--data", f"coco={sample_data / 'coco'}", "--held-back", f"coco={sample_data / 'coco'}"]
+    words += ["--steps", "1", "--batch", "2", "--episodes", "2", "--out", str(tmp_path)]
+    said = run("generators/ablation.py", *words)
+    assert [line[:32].strip() for line in said.splitlines()] == [
+        "VRP-SAM",
+        "+ positive and negative branch",
+        "+ SAM feature fusion",
+        "+ cyclic consistency",
+    ]
+    assert said.count("on the row above") == 3
+    assert len(list(tmp_path.glob("*/generator.safetensors"))) == 4
+
+
 def test_scanning_finds_what_pillow_finds(tmp_path: Path) -> None:
     lines = run("scan.py", "--clips", 3, "--frames", 4, "--cores", 1, "--folder", tmp_path).splitlines()
     assert lines[0] == "3 clips of 4 frames, 480 x 854"
