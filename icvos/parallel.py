@@ -126,14 +126,18 @@ def _start(prepare: Callable[[], Callable[[Any], Any]], stop: Any) -> None:
     signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """A parent that was killed cannot end its workers; without this they would wait for their next job for ever."""
+def end_with_parent() -> None:
+    """In a worker: end when the process that made it is gone. One that was killed cannot end its workers, which would wait for ever."""
     if parent := parent_process():
-        wait([parent.sentinel])
-        os._exit(1)
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _call(job: Any) -> Any:

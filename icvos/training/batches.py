@@ -13,6 +13,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 
+from icvos.parallel import end_with_parent
+
 AHEAD = 4  # batches in the making, beside one for each process
 
 _make: Callable[[int, Sequence[int]], Any] | None = None  # of a worker process
@@ -64,6 +66,7 @@ def _pool(make: Callable[[int, Sequence[int]], Any], workers: int) -> ProcessPoo
 def _start(make: Callable[[int, Sequence[int]], Any]) -> None:
     global _make  # a worker's own, set once
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process' affair
+    end_with_parent()
     torch.set_num_threads(1)
     _make = make
 

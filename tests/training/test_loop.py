@@ -165,3 +165,21 @@ def test_two_processes_do_what_one_does(tmp_path: Path) -> None:
     for name, value in kept["trained"].items():
         torch.testing.assert_close(value, one.state_dict()[name.removeprefix("module.")], rtol=1e-4, atol=1e-6)
     assert steps_of(tmp_path / "two")[0]["processes"] == 2
+
+
+def test_workers_end_when_the_process_that_trains_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "wait.py"
+    script.write_text(
+        "import os, time\n"
+        "from icvos.training.batches import Ahead\n"
+        "def pid(step, items): return os.getpid()\n"
+        "if __name__ == '__main__':\n"
+        "    with Ahead(pid, [(0, [0]), (1, [0])], 1) as batches:\n"
+        "        print(next(batches), flush=True)\n"
+        "        time.sleep(600)\n"
+    )
+    training = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert training.stdout
+    assert int(training.stdout.readline()) != training.pid
+    training.kill()
+    training.communicate(timeout=60)  # to the end of what is printed, which comes when nobody holds it open any more
