@@ -31,8 +31,8 @@ from skimage import data
 from icvos.masks import read_image
 from icvos.models import build_sam2
 from icvos.parallel import ahead
+from icvos.passes import peak_rss_bytes
 from icvos.propagate.sam2 import Sam2Propagator
-from icvos.runner import peak_rss_bytes
 from icvos.types import BoxPrompt
 
 SIZE = (480, 854)  # of the clip

@@ -209,6 +209,7 @@ class MethodCard:
     hand_over: str = "none"
     training_data: tuple[str, ...] = field(default=())
     parallel: bool = False
+    variant_of: str = ""  # the method that differs from this one in what it hands over, or otherwise a little
 
 
 @dataclass(frozen=True, slots=True)

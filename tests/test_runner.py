@@ -24,6 +24,8 @@ from icvos.benchmark import Benchmark
 from icvos.cli.progress import pace
 from icvos.parallel import in_processes
 from icvos.png import decode_png
+from icvos.registry import load_method
+from icvos.runner import open_store, run_together
 from icvos.store import PredictionStore
 from icvos.types import Frame, Image
 
@@ -200,6 +202,62 @@ def test_a_method_of_one_episode_at_a_time_is_never_interleaved(icvos: Command, 
     assert icvos("run", "--method", write_method(tmp_path, body), "--benchmark", toy_release, "--out", tmp_path / "runs").code == 0
     for episode_id in Benchmark.open(toy_release).episode_ids:
         assert [int(np.flatnonzero(mask.any(axis=1))[0]) for mask in masks_of(tmp_path / "runs/mine", episode_id)] == list(range(6))
+
+
+def test_several_methods_in_one_pass_answer_as_they_do_alone(
+    icvos: Command, toy_release: Path, tmp_path: Path, floors: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: Counter[Path] = Counter()
+    read = Frame.read_image
+
+    def counted(frame: Frame) -> Image:
+        seen[frame.image] += 1
+        return read(frame)
+
+    monkeypatch.setattr(Frame, "read_image", counted)
+    words = ("run", "--method", "support-shape,identity,empty", "--benchmark", toy_release, "--out", tmp_path / "runs")
+    assert icvos(*words, "--limit", 5).code == 0
+    said = icvos(*words, "--json")
+    assert said.code == 0, said.err
+    assert [(Path(done["run"]).name, done["episodes"], done["kept"]) for done in json.loads(said.out)] == [
+        ("support-shape", 10, 5),
+        ("identity", 10, 5),
+        ("empty", 10, 5),
+    ]
+    assert set(seen.values()) == {1}
+    for name in ("support-shape", "identity", "empty"):
+        assert predictions(tmp_path / "runs" / name) == predictions(floors / name)
+        assert not (tmp_path / "runs" / name / "timing").exists()  # what is shared is nobody's
+
+
+def test_a_method_of_one_episode_at_a_time_may_be_among_several(toy_release: Path, tmp_path: Path, floors: Path) -> None:
+    body = """
+        assert not getattr(self, "busy", False), "called in the middle of another episode"
+        self.busy = True
+        for frame in frames:
+            yield frame[..., 0] > 99
+        self.busy = False
+    """
+    benchmark = Benchmark.open(toy_release)
+    methods = [load_method(write_method(tmp_path / "m", body)), load_method("empty")]
+    runs = [(method, open_store(benchmark, method, tmp_path / method.card.name)) for method in methods]
+    assert [(report.episodes_done, report.masks) for report in run_together(runs, benchmark)] == [(EPISODES, MASKS)] * 2
+    assert predictions(tmp_path / "empty") == predictions(floors / "empty")
+    assert len(predictions(tmp_path / "mine")) == EPISODES
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("empty,full-fram",), "did you mean full-frame"),
+        ((",",), "no method"),
+        (("empty,identity", "--workers", "2"), "several methods share one process"),
+    ],
+)
+def test_several_methods_that_cannot_run(icvos: Command, toy_release: Path, tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    said = icvos("run", "--method", *words, "--benchmark", toy_release, "--out", tmp_path / "runs")
+    assert (said.code, told in said.err) == (2, True)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_methods_see_frames_and_supports_and_no_truth(icvos: Command, toy_release: Path, toy_data: Path, tmp_path: Path) -> None:
@@ -601,6 +659,6 @@ def test_nothing_but_the_result_is_said_where_nobody_watches(icvos: Command, toy
 
 def test_the_peak_of_memory_is_this_process_own() -> None:
     ballast = np.ones(300 << 17)  # 300 MiB, which a child would be born with
-    script = "from icvos.runner import peak_rss_bytes; print(peak_rss_bytes())"
+    script = "from icvos.passes import peak_rss_bytes; print(peak_rss_bytes())"
     said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert ballast.nbytes > 300e6 and 20e6 < int(said) < 200e6

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from icvos.errors import PluginError, UserInputError
 from icvos.png import decode_png, encode_png
 from icvos.propagate.identity import Identity
 from icvos.registry import LoadedMethod, load_method
-from icvos.runner import RunReport, open_store, run
+from icvos.runner import RunReport, open_store, run, run_together
 from icvos.store import PredictionStore
 from icvos.types import BoxPrompt, Compute, Episode, Image, MaskPrompt, SegmentsTogether, Support
 
@@ -91,6 +93,34 @@ def test_the_oracle_begins_with_the_truth(benchmark_of_toys: Benchmark, tmp_path
         assert truth is not None
         first = masks_of(store, episode)[0]
         assert (first & truth).sum() > 0.8 * (first | truth).sum()
+
+
+def test_methods_on_the_same_sam2_encode_a_frame_once(
+    benchmark_of_toys: Benchmark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sam2.modeling.sam2_base import SAM2Base
+
+    encode, calls = SAM2Base.forward_image, Counter[str]()
+    running = ""
+
+    def counted(model: SAM2Base, image: torch.Tensor) -> Any:
+        calls[running] += len(image)
+        return encode(model, image)
+
+    monkeypatch.setattr(SAM2Base, "forward_image", counted)
+    names = ("vrp_sam", "vrp_sam-mask")
+    alone = {}
+    for running in names:
+        alone[running] = answered(running, benchmark_of_toys, tmp_path / running, Compute(device="cpu"))[1]
+    running = "together"
+    methods = [load_method(name, Compute(device="cpu")) for name in names]
+    runs = [(method, open_store(benchmark_of_toys, method, tmp_path / "together" / method.card.name)) for method in methods]
+    run_together(runs, benchmark_of_toys)
+    frames = sum(len(clip.frames) for clip in {episode.tube.clip.key: episode.tube.clip for episode in benchmark_of_toys.episodes}.values())
+    assert calls["together"] == calls["vrp_sam"] + calls["vrp_sam-mask"] - frames
+    for name, (_, store) in zip(names, runs, strict=True):
+        for episode in benchmark_of_toys.episodes:
+            assert np.array_equal(masks_of(store, episode), masks_of(alone[name], episode))
 
 
 def test_standing_still_repeats_the_truth_of_frame_0(benchmark_of_toys: Benchmark, tmp_path: Path) -> None:

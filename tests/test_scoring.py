@@ -584,7 +584,7 @@ def long_release(folder: Path, frames: int) -> Path:
 SCORE = """
 import sys
 from icvos.cli import main
-from icvos.runner import peak_rss_bytes
+from icvos.passes import peak_rss_bytes
 try:
     main(["score", "masks", "--benchmark", "R", "--out", sys.argv[1]])
 finally:

@@ -106,6 +106,7 @@ class GeneratedPrompts:
             summary=f"{method.summary}; {'its tokens' if hand_over == 'tokens' else 'the mask they give on frame 0'} to SAM 2",
             paper=method.paper,
             hand_over=hand_over,
+            variant_of="" if hand_over == "tokens" else method.name,
             **self._facts(),
         )
         self._findings: list[tuple[int, Finding]] = []

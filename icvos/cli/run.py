@@ -11,13 +11,22 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.registry import LoadedMethod
     from icvos.runner import RunReport
     from icvos.types import Compute, MethodCard
     from icvos.weights import WeightFile
 
 
+ALL_EMBEDDED = "all-embedded"
+
+
 @click.command("run")
-@click.option("--method", required=True, metavar="NAME | FILE.py:CLASS", help="The method (`icvos methods` lists them).")
+@click.option(
+    "--method",
+    required=True,
+    metavar="NAME[,NAME...] | all-embedded | FILE.py:CLASS",
+    help="The method (`icvos methods` lists them). Several share one pass; all-embedded: one of each that needs no download.",
+)
 @options.benchmark
 @options.roots
 @click.option("--out", type=options.FOLDER, help="The folder of runs; this one goes below it, under the method's name.  [default: runs]")
@@ -50,30 +59,61 @@ def command(
     icvos run --method support-shape --shard 2/8
     icvos run --method naive-sam2 --sam sam2.1_hiera_l --device cuda --precision bf16
     icvos run --method dcsam --sam sam2.1_hiera_l --weights dcsam/generator.safetensors
+    icvos run --method persam,vrp_sam,naive-sam2
     """
     import json
 
     from icvos.cli.progress import bar
-    from icvos.registry import load_method
-    from icvos.runner import open_store, planned, run, run_key
+    from icvos.runner import open_store, planned, run, run_key, run_together
     from icvos.store import PredictionStore
 
-    loaded = load_method(method, compute)
+    methods = _methods(method, compute, workers)
     release = options.open_benchmark(benchmark, data, davis, coco, named)
-    root = (out or options.settings().runs) / _folder_name(loaded.card.name)
-    store = PredictionStore.resume(root, run_key(release, loaded)) if dry_run else open_store(release, loaded, root)
-    plan = _plan(release, root, [name for ids in planned(release, store, shard=shard, limit=limit) for name in ids])
-    if dry_run or store is None:
-        plan["download_bytes"] = _download(loaded.card)
-        click.echo(json.dumps(plan, indent=1) if as_json else _plan_text(plan))
+    roots = [(out or options.settings().runs) / _folder_name(one.card.name) for one in methods]
+    keys = [(root, run_key(release, one)) for root, one in zip(roots, methods, strict=True)]
+    there = [PredictionStore.resume(*key) for key in keys]  # before anything is written: one folder may hold another run
+    asked = [[name for ids in planned(release, store, shard=shard, limit=limit) for name in ids] for store in there]
+    plans = [_plan(release, root, ids) for root, ids in zip(roots, asked, strict=True)]
+    if dry_run:
+        for plan, one in zip(plans, methods, strict=True):
+            plan["download_bytes"] = _download(one.card)
+        click.echo(json.dumps(plans if len(plans) > 1 else plans[0], indent=1) if as_json else "\n".join(map(_plan_text, plans)))
         return
-    if not as_json and (embedded := [file.name for file in _known_weights(loaded.card) if file.embedded]):
+    stores = [open_store(release, one, root) for one, root in zip(methods, roots, strict=True)]
+    embedded = dict.fromkeys(file.name for one in methods for file in _known_weights(one.card) if file.embedded)
+    if embedded and not as_json:
         click.echo(f"icvos: {' and '.join(embedded)}: small weights that come along; --sam and --weights take larger ones", err=True)
-    with bar(loaded.card.name, plan["masks"], "frames") as advance:
-        report = run(loaded, release, store, shard=shard, limit=limit, workers=workers, on_event=lambda event: advance(event.masks))
-    click.echo(json.dumps(_done(report), indent=1) if as_json else _done_text(report))
-    for finding in [] if as_json else report.findings:
+    part: dict[str, Any] = {"shard": shard, "limit": limit}
+    title = methods[0].card.name if len(methods) == 1 else f"{len(methods)} methods"
+    with bar(title, sum(plan["masks"] for plan in plans), "frames") as advance:
+        part["on_event"] = lambda event: advance(event.masks)
+        if len(methods) == 1:
+            reports = [run(methods[0], release, stores[0], workers=workers, **part)]
+        else:
+            reports = run_together(list(zip(methods, stores, strict=True)), release, **part)
+    done = [_done(report) for report in reports]
+    said = "\n".join(map(_done_text, reports)) + _rate_text(reports)
+    click.echo(json.dumps(done if len(done) > 1 else done[0], indent=1) if as_json else said)
+    for finding in [] if as_json else [finding for report in reports for finding in report.findings]:
         click.echo(f"icvos: {finding}", err=True)
+
+
+def _methods(said: str, compute: Compute, workers: int | None) -> list[LoadedMethod]:
+    """What `--method` names: a file's class, one method, several, or all that need no download."""
+    from icvos.errors import UserInputError
+    from icvos.registry import load_method, method_names
+
+    if said == ALL_EMBEDDED:
+        installed = [load_method(name, compute) for name in method_names()]
+        methods = [one for one in installed if not one.card.variant_of and not _download(one.card)]
+    else:
+        names = [said] if ".py" in said else [name for name in said.split(",") if name]
+        methods = [load_method(name, compute) for name in dict.fromkeys(names)]
+    if not methods:
+        raise UserInputError("no method", "--method", repr(said), "a name", "see `icvos methods`")
+    if len(methods) > 1 and workers not in (None, 1):
+        raise UserInputError("several methods share one process", "--workers", workers, "1", "leave --workers, or run them one by one")
+    return methods
 
 
 def _done(report: RunReport) -> dict[str, Any]:
@@ -89,10 +129,13 @@ def _done(report: RunReport) -> dict[str, Any]:
 
 
 def _done_text(report: RunReport) -> str:
-    rate = f", {report.masks / report.seconds:.0f} frames/s" if report.masks else ""
-    if report.warm_up_seconds >= 1:
-        rate += f" after {report.warm_up_seconds:.0f} s of warm-up"
-    return f"{report.store}: {report.episodes_done} episodes predicted, {report.episodes_kept} there before{rate}"
+    return f"{report.store}: {report.episodes_done} episodes predicted, {report.episodes_kept} there before"
+
+
+def _rate_text(reports: list[RunReport]) -> str:
+    masks = sum(report.masks for report in reports)
+    rate = f", {masks / reports[0].seconds:.0f} frames/s" if masks else ""
+    return rate + (f" after {reports[0].warm_up_seconds:.0f} s of warm-up" if reports[0].warm_up_seconds >= 1 else "")
 
 
 def _folder_name(name: str) -> str:

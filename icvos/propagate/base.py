@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from icvos.errors import DataError, Finding
+from icvos.propagate.chosen import ChosenSam2
 from icvos.types import Image, Mask, MethodCard, Notices, Prompter, Propagator, Support, WarmsUp
 
 
@@ -32,12 +33,12 @@ class Propagated:
         Raises:
             DataError: there is no frame.
         """
-        stream = iter(frames)
-        first = next(stream, None)
-        if first is None:
-            raise no_frames()
-        prompts = [self.prompter.prompt(first, given) for given in supports]
-        return self.propagator.propagate(chain([first], stream), prompts)
+        return followed(frames, [(self, supports)])
+
+    def join(self, other: Propagated) -> bool:
+        """Let the other's propagator follow what this prompter says, if it is the same; says whether it is."""
+        mine, theirs = self.propagator, other.propagator
+        return isinstance(mine, ChosenSam2) and isinstance(theirs, ChosenSam2) and mine.join(theirs)
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """What the two halves noticed."""
@@ -46,6 +47,24 @@ class Propagated:
     def warm_up(self) -> float:
         """Warm both halves up; the seconds that took."""
         return warmed_up(self.prompter) + warmed_up(self.propagator)
+
+
+def followed(frames: Iterable[Image], asked: Sequence[tuple[Propagated, Sequence[Sequence[Support]]]]) -> Iterator[tuple[Mask, ...]]:
+    """One mask an episode for each frame, of methods that share the first one's propagator (see `Propagated.join`).
+
+    Args:
+        frames: of the clip.
+        asked: methods, and the supports of each one's episodes.
+
+    Raises:
+        DataError: there is no frame.
+    """
+    stream = iter(frames)
+    first = next(stream, None)
+    if first is None:
+        raise no_frames()
+    prompts = [method.prompter.prompt(first, given) for method, supports in asked for given in supports]
+    return asked[0][0].propagator.propagate(chain([first], stream), prompts)
 
 
 def noticed(half: object) -> list[tuple[int, Finding]]:

@@ -20,6 +20,18 @@ class ChosenSam2:
     def __init__(self, compute: Compute, tuned: Callable[[], Mapping[str, Any]] | None = None) -> None:
         """By choice of `compute`; `tuned` gives tensors that take the place of the model's own, by name."""
         self.compute, self.tuned = compute, tuned
+        self._lender: ChosenSam2 | None = None
+
+    def join(self, other: ChosenSam2) -> bool:
+        """Use the other's model instead of building the same again; says whether it is the same."""
+        same = self.compute == other.compute and self._is_as_published and other._is_as_published
+        if same and self is not other:
+            self._lender = other
+        return same
+
+    @property
+    def _is_as_published(self) -> bool:
+        return not (self.tuned and self.tuned())
 
     def facts(self) -> dict[str, Any]:
         """What a method's card must say of it: weights, precision, licence and training data.
@@ -36,6 +48,8 @@ class ChosenSam2:
         Raises:
             UserInputError: torch and the models' packages are not installed; or what `icvos.models.build_sam2` raises.
         """
+        if self._lender:
+            return self._lender.propagator
         try:
             from icvos.models.checkpoints import put_into
             from icvos.models.compute import device_named, dtype_named
