@@ -357,6 +357,15 @@ def test_guidance_that_says_nothing_changes_nothing_and_leaves_the_decoder_as_it
     assert decoding.mask_decoder.transformer is transformer
 
 
+def test_the_example_of_the_readme_finds_what_it_shows() -> None:
+    page = (Path(__file__).parents[2] / "baselines/README.md").read_text(encoding="utf-8")
+    section = page.partition("## PerSAM\n")[2].partition("\n## ")[0]
+    room: dict[str, Any] = {"print": lambda *said: None}
+    exec(section.partition("```python\n")[2].partition("```")[0], room)
+    x, y = room["found"].clicks.points[0]
+    assert room["mask"][y, x] and room["found"].answer.any()
+
+
 @VARIANTS
 def test_images_with_the_first_sam(variant: Variant) -> None:
     model = PerSam(preset(variant=variant, steps=FEW), Sam1Clicks(small_sam1()))
