@@ -219,7 +219,7 @@ def guided(decoder: Any, guidance: Guidance | None) -> Iterator[None]:
 
 
 class _GuidedTransformer(nn.Module):
-    """A two-way transformer's own layers, with target-guided attention and target-semantic prompting (Section 3.2)."""
+    """A two-way transformer's own layers, with target-guided attention and target-semantic prompting."""
 
     def __init__(self, plain: Any, guidance: Guidance) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""PerSAM's location prior: what the target looks like in SAM's features, and where the picture is like it (Section 3.1)."""
+"""PerSAM's location prior: what the target looks like in SAM's features, and where the picture is like it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PerSAM-F's two learned numbers: how SAM's masks of three scales are mixed, fitted on the support alone (Section 3.3)."""
+"""PerSAM-F's two learned numbers: how SAM's masks of three scales are mixed, fitted on the support alone."""
 
 from __future__ import annotations
 

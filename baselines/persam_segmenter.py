@@ -63,7 +63,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Cascade:
-    """Where it was looked, and the three passes: a first mask, refined twice (Section 3.2)."""
+    """Where it was looked, and the three passes: a first mask and its cascaded post-refinement."""
 
     likeness: Tensor  # (H, W)
     clicks: PointPrompt
