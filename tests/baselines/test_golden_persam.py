@@ -54,12 +54,16 @@ def scenes(meta: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return found
 
 
-def features_of(name: str, grid: int, size: tuple[int, int], span: tuple[float, float]) -> Array:
-    """Noise over coarse squares, in which an object of one code lies."""
+def features_of(name: str, grid: int, size: tuple[int, int], span: list[float] | Array) -> Array:
+    """Noise over coarse squares, in which an object of one code lies; its rows are a span of parts, or those of a mask (H, W)."""
     maps = feature_map(name, (1, 256, grid, grid), relu=False, block=16, noise=0.3, half=False)
     code = generator("object_code").normal(0, 1, (256,)).astype(np.float32)
     rows, columns = (round(side / max(size) * grid) for side in size)
-    first, last = (int(rows * part + 1e-9) for part in span)
+    if isinstance(span, list):
+        first, last = (int(rows * part) for part in span)
+    else:
+        marked = np.flatnonzero(span.any(1))
+        first, last = (round(edge * rows / size[0]) for edge in (marked[0], marked[-1] + 1))
     maps[0, :, first:last, int(columns * 0.3) : int(columns * 0.7)] += 2 * code[:, None, None]
     return maps.astype(np.float16).astype(np.float32)
 
@@ -68,11 +72,8 @@ def shown(meta: Mapping[str, Any], inputs: Mapping[str, Array], decoding: Sam1Cl
     """The reference and the test picture; where the object lies in the first is told by its mask, if the set does not tell."""
     pictures = []
     for who, (name, rows, columns, *span) in zip(("ref", "test"), scenes(meta), strict=True):
-        size, parts = (int(rows), int(columns)), tuple(float(part) for part in span if part)
-        if not parts:
-            marked = np.flatnonzero(inputs[f"{who}_mask"][..., 0].any(1))
-            parts = (marked[0] / size[0], (marked[-1] + 1) / size[0])
-        features = features_of(name, decoding.side // 16, size, parts)
+        size, parts = (int(rows), int(columns)), [float(part) for part in span if part]
+        features = features_of(name, decoding.side // 16, size, parts or inputs[f"{who}_mask"][..., 0])
         if f"{who}_feat_stats" in inputs:
             assert_summary_close(features, inputs[f"{who}_feat_stats"], f"{who}_feat")
         pictures.append(SeenPicture(SamFeatures(torch.from_numpy(features)), decoding.placement(size)))
