@@ -17,7 +17,7 @@ from icvos.registry import method_names
         (
             "xyz",
             "known: centre-box, dcsam, dcsam-mask, empty, full-frame, identity, naive-sam2, oracle-first-frame, "
-            "support-shape, vrp_sam, vrp_sam-mask",
+            "persam, persam-f, persam-f-mask, persam-mask, support-shape, vrp_sam, vrp_sam-mask",
         ),
     ],
 )

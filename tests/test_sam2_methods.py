@@ -225,7 +225,7 @@ def test_a_first_mask_that_the_model_cannot_see_is_told_by_its_episode(speck_rel
 # ---- cards and keys
 
 
-@pytest.mark.parametrize("name", [*ON_SAM2, "identity"])
+@pytest.mark.parametrize("name", [*ON_SAM2, "identity", "persam", "persam-f-mask"])
 def test_a_card_costs_no_model(name: str) -> None:
     script = (
         "import sys; from icvos.registry import load_method; card = load_method(sys.argv[1]).card; print(card.name, 'torch' in sys.modules)"

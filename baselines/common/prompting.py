@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
+from baselines.common.supports import marked
 from baselines.common.windows import SupportView, seen_through, squared, support_window
 from icvos.errors import Finding, UserInputError
 from icvos.files import sha256_file
@@ -131,18 +132,15 @@ class GeneratedPrompts:
 
     def prompt(self, frame: Image, supports: Sequence[Support]) -> Prompt:
         """What to follow; where no support marks a pixel, nothing."""
-        images, masks = [support.read_image() for support in supports], [support.read_mask() for support in supports]
-        marked = [(image, mask) for image, mask in zip(images, masks, strict=True) if mask.any()]
-        if len(marked) < len(masks):
-            found = Finding("empty-support", self.card.name, "an empty mask", "at least one pixel", "this support is left out")
-            self._findings.append((0, found))
+        pairs, findings = marked(supports, self.card.name)
+        self._findings += [(0, found) for found in findings]
         trained = int(self.file.facts.get("shots", 1))
-        if len(marked) > trained:
-            found = Finding("more-supports", self.card.name, f"{len(marked)} supports", f"{trained}, as in training", "all are used")
+        if len(pairs) > trained:
+            found = Finding("more-supports", self.card.name, f"{len(pairs)} supports", f"{trained}, as in training", "all are used")
             self._findings.append((0, found))
-        if not marked:
+        if not pairs:
             return MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
-        return self._answer(frame, [image for image, _ in marked], [mask for _, mask in marked])
+        return self._answer(frame, [image for image, _ in pairs], [mask for _, mask in pairs])
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """Supports without a pixel, and more of them than in training."""
