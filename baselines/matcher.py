@@ -25,7 +25,8 @@ HandOver: TypeAlias = Literal["points", "mask"]
 
 # What sam2_nano claims of its masks, and how steady they are, stays below what SAM's thresholds expect: with these, of 40
 # pictures of COCO train2017, two thirds of what lies under a grid's points and is an object are kept, and a third of what is
-# kept is none. Stride 32 tells classes apart better than 16 does; 256 dense points show all that its 64 x 64 maps can.
+# kept is none. Its maps are 64 x 64, so masks are judged at 128, and 256 dense points find what is to be found. Stride 32 tells
+# classes apart better than 16 does; a support is seen from nearby, for at that stride a small object would be a cell or two.
 EMBEDDED = preset(
     backbone="efficientnet_lite0",
     level=4,
@@ -36,6 +37,7 @@ EMBEDDED = preset(
     dense_stability=0.5,
     prompted_iou=0.4,
     prompted_stability=0.5,
+    mask_size=128,
     subsets=16,
 )
 OFFICIAL = preset(mask_sam="sam_vit_h")

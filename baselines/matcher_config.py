@@ -19,7 +19,7 @@ class MatcherConfig:
     # What looks at the pictures
     backbone: str = "dinov2_l14"  # of icvos.models.backbones.BACKBONES
     level: int = 4  # of the backbone; its map is the grid on which patches are matched
-    image_size: int = 518  # pixels that the backbone sees, height and width; points, boxes and masks are judged at this size
+    image_size: int = 518  # pixels that the backbone sees, height and width; points and boxes are in them
     support_view: SupportView = "picture"  # see support_window
     mask_sam: str = ""  # who draws candidate masks: a SAM 1 of icvos.models.sam; empty: the SAM 2 that propagates
 
@@ -38,6 +38,7 @@ class MatcherConfig:
     prompted_masks: Literal["three", "single"] = "three"  # of SAM's outputs for a prompt
     prompted_iou: float = 0.85
     prompted_stability: float = 0.90
+    mask_size: int = 0  # pixels of candidates while they are judged, height and width; 0: image_size
     box_overlap: float = 0.65  # IoU of boxes above which the less certain mask goes; 1 keeps all
 
     # Which of them are the object
@@ -59,6 +60,11 @@ class MatcherConfig:
     lost_support: Literal["kept", "centre"] = "kept"  # where resizing loses the object; release: a patch in the middle is meant
     empty_mask: Literal["nothing", "everything"] = "nothing"  # what a candidate without a pixel covers; release: every patch
     shown_to_sam: Literal["frame", "resized"] = "frame"  # release: the picture that was resized for the backbone, darker by a rounding
+
+    @property
+    def judged_size(self) -> int:
+        """Height and width of candidate masks in pixels."""
+        return self.mask_size or self.image_size
 
 
 FSS: dict[str, Any] = {

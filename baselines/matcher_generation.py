@@ -100,7 +100,7 @@ class MaskGenerator:
             if least_iou > 0:
                 sure = claimed > least_iou
                 logits, claimed = logits[sure], claimed[sure]
-            large = self.enlarged(logits, (self.config.image_size, self.config.image_size))
+            large = self.enlarged(logits, (self.config.judged_size, self.config.judged_size))
             if least_stability > 0:
                 stable = calculate_stability_score(large, 0.0, OFFSET) >= least_stability
                 logits, claimed, large = logits[stable], claimed[stable], large[stable]
@@ -140,7 +140,7 @@ class MaskGenerator:
         return logits.flatten(0, 1), claimed.flatten(0, 1)
 
     def _nothing(self, features: SamFeatures) -> Candidates:
-        side, height, width = self.config.image_size, *(4 * length for length in features.embedding.shape[-2:])
+        side, height, width = self.config.judged_size, *(4 * length for length in features.embedding.shape[-2:])
         empty = torch.zeros(0, device=self.device)
         masks = torch.zeros((0, side, side), dtype=torch.bool, device=self.device)
         return Candidates(empty.view(0, height, width), masks, empty, torch.zeros((0, 4), dtype=torch.long, device=self.device))

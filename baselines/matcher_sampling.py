@@ -79,7 +79,7 @@ def _settled(values: Tensor, centres: Tensor) -> Tensor:
     """Lloyd's steps until nothing moves; clusters that have lost all their points are left out."""
     for _ in range(STEPS):
         nearest = torch.cdist(values, centres).argmin(1)
-        moved = torch.stack([values[nearest == number].mean(0) for number in nearest.unique().tolist()])
+        moved = torch.stack([values[nearest == number].mean(0) for number in range(len(centres)) if bool((nearest == number).any())])
         if moved.shape != centres.shape or torch.equal(moved, centres):
             return moved
         centres = moved

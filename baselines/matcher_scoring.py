@@ -44,12 +44,12 @@ class Judged:
     def inside(self) -> Places:
         """(n,): how many of the matched points each mask holds."""
         x, y = np.clip(self.points, 0, self.masks.shape[-1] - 1).T
-        return self.masks[:, y, x].sum(1)
+        return np.asarray(np.count_nonzero(self.masks[:, y, x], axis=1))
 
     @cached_property
     def purity(self) -> Floats:
         """(n,): matched points in a mask by the cells that it touches."""
-        return self.inside / np.maximum(self.cells.sum(1), 1) + FLOOR
+        return np.asarray(self.inside / np.maximum(self.cells.sum(1), 1) + FLOOR)
 
     @cached_property
     def coverage(self) -> Floats:
@@ -105,10 +105,10 @@ def _near_best(scores: Floats, config: MatcherConfig) -> Places:
     distance = (1 - scores)[order]
     near = (distance < config.furthest) & ((distance - distance[0]) / (distance[-1] + FLOOR) < config.gap)
     near[0] = True
-    return order[near][: config.merged]
+    return np.asarray(order[near][: config.merged])
 
 
 def _top(scores: Floats, config: MatcherConfig) -> Places:
     """Of the best so many, those whose score exceeds a part of the first's."""
     order = np.argsort(-scores, kind="stable")[: config.merged]
-    return order[scores[order] / scores[order[0]] > config.share]
+    return np.asarray(order[scores[order] / scores[order[0]] > config.share])

@@ -82,7 +82,9 @@ class Matcher:
         windows = [support_window(mask, self.config.support_view) for mask in masks]
         shown = [self._shown(seen_through(mask, window)) for mask, window in zip(masks, windows, strict=True)]
         foreground = foreground_cells(torch.from_numpy(np.stack(shown)), self.grid)
-        matches = match(self._cells([seen_through(image, window) for image, window in zip(images, windows, strict=True)]), seen.cells, foreground)
+        matches = match(
+            self._cells([seen_through(image, window) for image, window in zip(images, windows, strict=True)]), seen.cells, foreground
+        )
         return Found(matches, points_of(matches.cells, self.grid, self.cell, self.config.point_order))
 
     def mask(self, seen: Seen, found: Found) -> Mask | None:
@@ -92,7 +94,8 @@ class Matcher:
         prompted = self.generator.prompted(seen.sam, self.prompts(found), box_of(found.points) if self.config.box else None)
         candidates = self.generator.distinct(seen.dense, prompted)
         masks = candidates.masks.cpu().numpy()
-        best = chosen(Judged(found.matches, found.points, masks, covered_cells(masks, self.grid, self.config)), self.config)
+        points = found.points * self.config.judged_size // self.config.image_size
+        best = chosen(Judged(found.matches, points, masks, covered_cells(masks, self.grid, self.config)), self.config)
         if not len(best):
             return None
         merged: Mask = (self.generator.enlarged(candidates.logits[torch.from_numpy(best)], seen.size) > 0).any(0).cpu().numpy()
@@ -108,7 +111,7 @@ class Matcher:
     def in_picture(self, seen: Seen, points: Points) -> NDArray[np.float32]:
         """Points (M, 2) in pixels of the picture itself."""
         height, width = seen.size
-        return (points * np.array([width, height]) / self.config.image_size).astype(np.float32)
+        return np.asarray(points * np.array([width, height]) / self.config.image_size, np.float32)
 
     def best_box(self, seen: Seen, found: Found) -> NDArray[np.float32]:
         """(4,), in pixels of the picture: around the cells that were matched, so that one alone has an area, too."""
@@ -120,7 +123,7 @@ class Matcher:
     def _cells(self, images: Sequence[Image]) -> Tensor:
         """Features (K * N, C) of K pictures' cells, row by row."""
         spec, device = self.backbone.spec, next(self.backbone.parameters()).device
-        maps = self.backbone(as_batch(images, self.config.image_size, spec.mean, spec.std).to(device))[self.config.level]
+        maps: Tensor = self.backbone(as_batch(images, self.config.image_size, spec.mean, spec.std).to(device))[self.config.level]
         return maps.flatten(2).transpose(1, 2).flatten(0, 1)
 
     def _shown(self, mask: Mask) -> NDArray[np.uint8]:

@@ -16,8 +16,8 @@ from icvos.registry import method_names
         ("suport", "did you mean support-shape?"),
         (
             "xyz",
-            "known: centre-box, dcsam, dcsam-mask, empty, full-frame, identity, naive-sam2, oracle-first-frame, "
-            "support-shape, vrp_sam, vrp_sam-mask",
+            "known: centre-box, dcsam, dcsam-mask, empty, full-frame, identity, matcher, matcher-dinov2, matcher-dinov2-mask, "
+            "matcher-mask, naive-sam2, oracle-first-frame, support-shape, vrp_sam, vrp_sam-mask",
         ),
     ],
 )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import warnings
+from dataclasses import replace
 from itertools import combinations
 from math import comb
 
@@ -28,7 +30,9 @@ from baselines.matcher_generation import Candidates, MaskGenerator, resized_with
 from baselines.matcher_matching import Matches, foreground_cells, match
 from baselines.matcher_sampling import box_of, cluster_centres, points_of, subsets
 from baselines.matcher_scoring import Judged, chosen, covered_cells, transport
+from baselines.matcher_steps import Matcher
 from icvos.errors import UserInputError
+from icvos.models.backbones import build_backbone
 from icvos.models.sam2 import build_sam2
 from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens
 
@@ -80,7 +84,9 @@ def test_more_marked_cells_than_the_picture_has_share_it_out() -> None:
 def test_a_cell_is_foreground_if_it_holds_a_pixel(seed: int, grid: int) -> None:
     masks = np.random.default_rng(seed).random((2, 16, 16)) < 0.02
     side = 16 // grid
-    held = [masks[k, side * i : side * i + side, side * j : side * j + side].any() for k in (0, 1) for i in range(grid) for j in range(grid)]
+    held = [
+        masks[k, side * i : side * i + side, side * j : side * j + side].any() for k in (0, 1) for i in range(grid) for j in range(grid)
+    ]
     np.testing.assert_array_equal(foreground_cells(torch.from_numpy(masks), grid), held)
 
 
@@ -103,7 +109,10 @@ def test_prompts_are_subsets_of_the_points(seed: int, total: int, fewest: int, m
     assert [sets.shape[1:] for sets in drawn] == [(size, 2) for size in sizes]
     for size, sets in zip(sizes, drawn, strict=True):
         places = [tuple(one[:, 0]) for one in sets]
-        assert all(len(set(one)) == size and (chosen_points[:, 1] == chosen_points[:, 0] + 100).all() for one, chosen_points in zip(places, sets, strict=True))
+        assert all(
+            len(set(one)) == size and (chosen_points[:, 1] == chosen_points[:, 0] + 100).all()
+            for one, chosen_points in zip(places, sets, strict=True)
+        )
         if total <= 8:
             assert len(places) == comb(total, size) and set(places) == set(combinations(range(total), size))
         else:
@@ -182,7 +191,8 @@ PROMPTS = np.array([[[120, 130], [90, 150]], [[40, 30], [200, 220]], [[128, 60],
 @pytest.mark.parametrize("masks", ["three", "single"])
 def test_sam_2_answers_as_its_image_predictor_does(nano: Sam2Tokens, masks: str, box: np.ndarray | None) -> None:
     image = resized_with_truncation(data.cat(), 256)
-    with pytest.warns(FutureWarning, match="script"):  # torch of the package's way to resize
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about the package's way to resize
         predictor = SAM2ImagePredictor(nano.model)
     predictor._bb_feat_sizes = [(64, 64), (32, 32), (16, 16)]  # the package knows only those of 1,024 pixels
     predictor.set_image(image)
@@ -191,7 +201,9 @@ def test_sam_2_answers_as_its_image_predictor_does(nano: Sam2Tokens, masks: str,
     each = 3 if masks == "three" else 1
     assert len(found.masks) == each * len(PROMPTS)
     for number, points in enumerate(PROMPTS):
-        logits, claimed, _ = predictor.predict(points, np.ones(len(points), int), box, multimask_output=masks == "three", return_logits=True)
+        logits, claimed, _ = predictor.predict(
+            points, np.ones(len(points), int), box, multimask_output=masks == "three", return_logits=True
+        )
         own = slice(each * number, each * number + each)
         np.testing.assert_allclose(found.claimed[own].numpy(), claimed, atol=1e-4)
         assert (found.masks[own].numpy() != (logits > 0)).mean() < 1e-4
@@ -201,7 +213,10 @@ def test_batches_change_nothing(nano: Sam2Tokens) -> None:
     config = preset(image_size=256, dense=4, dense_iou=0.3, dense_stability=0.3, prompted_iou=0.3, prompted_stability=0.3)
     together, alone = MaskGenerator(nano, config), MaskGenerator(nano, config, at_once=1)
     features = together.see(data.cat())
-    for ask in (lambda generator: generator.dense(features), lambda generator: generator.prompted(features, [PROMPTS, PROMPTS[:, :1]], None)):
+    for ask in (
+        lambda generator: generator.dense(features),
+        lambda generator: generator.prompted(features, [PROMPTS, PROMPTS[:, :1]], None),
+    ):
         one, other = ask(together), ask(alone)
         assert 0 < len(one.masks) == len(other.masks)
         torch.testing.assert_close(one.claimed, other.claimed, atol=1e-4, rtol=1e-4)
@@ -229,6 +244,20 @@ def test_the_releases_picture_is_darker_by_a_rounding() -> None:
     lost = picture.astype(int) - resized_with_truncation(picture, 16)
     assert set(np.unique(lost)) <= {0, 1} and lost.max() in {0, 1}
     assert resized_with_truncation(data.cat(), 32).shape == (32, 32, 3)
+
+
+def test_the_papers_kinds_of_network_give_a_mask() -> None:
+    config = preset(
+        "release", backbone="dinov2_s14", image_size=56, dense=4, dense_iou=0.0, dense_stability=0.0, prompted_iou=0.0, subsets=4
+    )
+    matcher = Matcher(replace(config, prompted_stability=0.0), build_backbone("dinov2_s14"), Sam1Tokens(small_sam()))
+    seen, marked = matcher.see(data.cat()), np.zeros(data.cat().shape[:2], np.bool_)
+    assert seen.dense is not None and len(seen.dense.masks) == 16 and seen.dense.masks.shape[1:] == (56, 56)
+    marked[40:290, 120:400] = True
+    found = matcher.find(seen, [data.cat()], [marked])
+    assert matcher.grid == 4 and found.matches.similarity.shape == (16, 16)
+    mask = matcher.mask(seen, found)
+    assert mask is not None and mask.shape == marked.shape and mask.any()
 
 
 # ---- scores
