@@ -96,7 +96,6 @@ PART: dict[str, Any] = {
     "merged": 5,
 }
 SETTINGS: dict[str, dict[str, Any]] = {"coco": {}, "fss": FSS, "part": PART}  # LVIS-92i is run as COCO, PASCAL-Part and PACO as part
-FEW_SHOT_MERGED = 5  # of five shots, on COCO and FSS
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "release": {
