@@ -6,11 +6,14 @@ Options are in `matcher_config.py`, the steps in `matcher_steps.py` and the modu
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from baselines.common.prompting import EMBEDDED_SAM
 from baselines.matcher_config import MatcherConfig, preset
 from icvos.errors import Finding, missing_package
 from icvos.propagate.base import Propagated, propagated
@@ -23,23 +26,13 @@ if TYPE_CHECKING:
 
 HandOver: TypeAlias = Literal["points", "mask"]
 
+# Stride 32 tells classes apart better than 16 does; a support is seen from nearby, for at that stride a small object would be a
+# cell or two. 256 dense points and 96 sets find on small maps what is to be found.
+LITE = preset(backbone="efficientnet_lite0", level=4, image_size=512, support_view="object", dense=16, subsets=16)
 # What sam2_nano claims of its masks, and how steady they are, stays below what SAM's thresholds expect: with these, of 40
 # pictures of COCO train2017, two thirds of what lies under a grid's points and is an object are kept, and a third of what is
-# kept is none. Its maps are 64 x 64, so masks are judged at 128, and 256 dense points find what is to be found. Stride 32 tells
-# classes apart better than 16 does; a support is seen from nearby, for at that stride a small object would be a cell or two.
-EMBEDDED = preset(
-    backbone="efficientnet_lite0",
-    level=4,
-    image_size=512,
-    support_view="object",
-    dense=16,
-    dense_iou=0.4,
-    dense_stability=0.5,
-    prompted_iou=0.4,
-    prompted_stability=0.5,
-    mask_size=128,
-    subsets=16,
-)
+# kept is none. Its maps are 64 x 64, so its masks are judged at 128.
+EMBEDDED = replace(LITE, dense_iou=0.4, dense_stability=0.5, prompted_iou=0.4, prompted_stability=0.5, mask_size=128)
 OFFICIAL = preset(mask_sam="sam_vit_h")
 
 
@@ -86,6 +79,12 @@ class MatcherPrompts:
         """Supports without a pixel, matches that none confirms, and objects that no candidate mask fits."""
         taken, self._findings, self._last, self._number = self._findings, [], None, 0
         return taken
+
+    def warm_up(self) -> float:
+        """Build the networks, which else the first episode would wait for; the seconds that took."""
+        started = perf_counter()
+        self._matcher  # noqa: B018  # built when it is asked for
+        return perf_counter() - started
 
     def _answer(self, seen: Seen, found: Found) -> Prompt:
         box = BoxPrompt(self._matcher.best_box(seen, found))
@@ -150,12 +149,17 @@ def matched(name: str, config: MatcherConfig, compute: Compute, hand_over: HandO
 
 def matcher(compute: Compute) -> Propagated:
     """The method whose points go to SAM 2."""
-    return matched("matcher", EMBEDDED, compute, "points")
+    return matched("matcher", _embedded(compute), compute, "points")
 
 
 def matcher_mask(compute: Compute) -> Propagated:
     """The method whose merged mask goes to SAM 2."""
-    return matched("matcher-mask", EMBEDDED, compute, "mask")
+    return matched("matcher-mask", _embedded(compute), compute, "mask")
+
+
+def _embedded(compute: Compute) -> MatcherConfig:
+    """Thresholds go with the SAM whose claims they judge."""
+    return EMBEDDED if compute.sam == EMBEDDED_SAM else LITE
 
 
 def matcher_dinov2(compute: Compute) -> Propagated:

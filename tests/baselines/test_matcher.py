@@ -192,6 +192,17 @@ def test_cards_say_what_is_handed_over_and_which_weights_see() -> None:
     assert "untrained" in load_method("matcher", Compute(weights="untrained", device="cpu")).card.weights
 
 
+def test_thresholds_go_with_the_sam_that_they_judge() -> None:
+    small, large = (load_method("matcher-mask", Compute(sam=sam, weights="untrained")).segmenter for sam in ("sam2_nano", "sam2.1_hiera_t"))
+    assert [method.prompter.config.dense_iou for method in (small, large)] == [0.4, 0.88]  # type: ignore[attr-defined]
+    assert [method.prompter.config.judged_size for method in (small, large)] == [128, 512]  # type: ignore[attr-defined]
+
+
+def test_warming_up_builds_what_the_first_episode_would_wait_for() -> None:
+    prompts = MatcherPrompts("matcher", QUICK, Compute(device="cpu"), "mask")
+    assert prompts.warm_up() > 100 * prompts.warm_up()
+
+
 @pytest.mark.parametrize("name", ["matcher", "matcher-mask"])
 def test_a_run(name: str, icvos: Callable[..., Any], toy_release: Path, tmp_path: Path) -> None:
     said = icvos("run", "--method", name, "--benchmark", toy_release, "--out", tmp_path, "--limit", 2, "--device", "cpu")
