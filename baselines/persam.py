@@ -44,6 +44,7 @@ class PerSamPrompts:
             summary=f"{SUMMARIES[config.variant]}; {hand_over} to SAM 2",
             paper="PerSAM (ICLR 2024), arXiv 2305.03048",
             hand_over=hand_over,
+            variant_of="" if hand_over == "points and box" else config.variant,
             **self.sam2.facts(),
         )
         self._findings: list[tuple[int, Finding]] = []

@@ -106,6 +106,21 @@ def test_helpers_of_labelling_are_compared_with_guessing(sample_data: Path) -> N
     assert all(0 <= float(line.split("among five ")[1][:4]) <= 1 for line in lines[1:3])
 
 
+def test_matcher_is_compared_with_the_plain_way() -> None:
+    pytest.importorskip("sam2", reason="sam2 is not installed")
+    pytest.importorskip("ot", reason="POT is not installed")
+    lines = run("matcher.py", "--rounds", 1, "--dense", 2, "--subsets", 2).splitlines()
+    assert lines[0].startswith("12 sets of points, ") and [line.endswith(" x") for line in lines[1:]] == [
+        False,
+        False,
+        False,
+        False,
+        True,
+        False,
+        True,
+    ]
+
+
 def test_tubes_and_review_clips_are_compared_with_pillow() -> None:
     said = run("tubes.py", "--clips", 1, "--frames", 3, "--review-clips", 1)
     assert "3 masks of 480 x 854" in said and "icvos, 1 bit" in said

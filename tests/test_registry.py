@@ -14,11 +14,7 @@ from icvos.registry import method_names
         ("emty", "did you mean empty or identity?"),
         ("orcale", "did you mean oracle-first-frame?"),
         ("suport", "did you mean support-shape?"),
-        (
-            "xyz",
-            "known: centre-box, dcsam, dcsam-mask, empty, full-frame, identity, naive-sam2, oracle-first-frame, "
-            "persam, persam-f, persam-f-mask, persam-mask, support-shape, vrp_sam, vrp_sam-mask",
-        ),
+        ("xyz", f"known: {', '.join(method_names())}"),
     ],
 )
 def test_the_closest_names_are_suggested_or_all_are_listed(name: str, sentence: str) -> None:
