@@ -101,11 +101,10 @@ def command(
 def _methods(said: str, compute: Compute, workers: int | None) -> list[LoadedMethod]:
     """What `--method` names: a file's class, one method, several, or all that need no download."""
     from icvos.errors import UserInputError
-    from icvos.registry import load_method, method_names
+    from icvos.registry import load_method
 
     if said == ALL_EMBEDDED:
-        installed = [load_method(name, compute) for name in method_names()]
-        methods = [one for one in installed if not one.card.variant_of and not _download(one.card)]
+        methods = _all_embedded(compute)
     else:
         names = [said] if ".py" in said else [name for name in said.split(",") if name]
         methods = [load_method(name, compute) for name in dict.fromkeys(names)]
@@ -114,6 +113,21 @@ def _methods(said: str, compute: Compute, workers: int | None) -> list[LoadedMet
     if len(methods) > 1 and workers not in (None, 1):
         raise UserInputError("several methods share one process", "--workers", workers, "1", "leave --workers, or run them one by one")
     return methods
+
+
+def _all_embedded(compute: Compute) -> list[LoadedMethod]:
+    """One of each that needs no download; those whose packages are not installed are left out, and told."""
+    from importlib.util import find_spec
+
+    from icvos.registry import load_method, method_names
+
+    installed = [load_method(name, compute) for name in method_names()]
+    methods = [one for one in installed if not one.card.variant_of and not _download(one.card)]
+    if find_spec("sam2"):
+        return methods
+    left_out = [one.card.name for one in methods if one.card.weights != "none"]
+    click.echo(f"icvos: left out: {', '.join(left_out)}: they need the models, pip install 'icvos[models]'", err=True)
+    return [one for one in methods if one.card.weights == "none"]
 
 
 def _done(report: RunReport) -> dict[str, Any]:
