@@ -5,6 +5,7 @@ Sections are the paper's. Names of modules are those of the released checkpoints
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -12,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.common.features import Deepen, masked_average, min_max, prior_mask, resized
+from baselines.common.features import Deepen, masked_average, min_max, prior_mask
 from baselines.common.fitting import Fit
-from baselines.common.levels import GridLevel, Levels, bilinear, soft_on_grid
+from baselines.common.levels import GridLevel, Levels, bilinear, soft_on_grid, together
 from baselines.common.windows import SupportView
 from icvos.errors import UserInputError, did_you_mean
 
@@ -76,13 +77,13 @@ class Enriched(NamedTuple):
 class Pfenet(nn.Module):
     """All of PFENet but the backbone, which is handed in through its maps and its last stage."""
 
-    def __init__(self, config: PfenetConfig, channels: int) -> None:
-        """Make it for a backbone whose levels 2 and 3 have so many channels together."""
+    def __init__(self, config: PfenetConfig, channels: Mapping[int, int]) -> None:
+        """Make it for a backbone whose levels 2 and 3 have so many channels."""
         super().__init__()
-        self.config, width = config, config.width
+        self.config, width, middle = config, config.width, channels[2] + channels[3]
         scales = range(len(config.bins))
-        self.down_query = nn.Sequential(*_reduced(channels, width), nn.Dropout2d(0.5))
-        self.down_supp = nn.Sequential(*_reduced(channels, width), nn.Dropout2d(0.5))
+        self.down_query = nn.Sequential(*_reduced(middle, width), nn.Dropout2d(0.5))
+        self.down_supp = nn.Sequential(*_reduced(middle, width), nn.Dropout2d(0.5))
         self.init_merge = nn.ModuleList([_reduced(2 * width + 1, width) for _ in scales])
         self.alpha_conv = nn.ModuleList([_reduced(2 * width, width) for _ in scales[1:]])
         self.beta_conv = nn.ModuleList([_convolved(width, 2) for _ in scales])
@@ -102,10 +103,10 @@ class Pfenet(nn.Module):
         """
         shots = masks.shape[1]
         whole = masks.flatten(0, 1)[:, None].to(query.level3.dtype)
-        grid = query.grid(self.config.grid)
-        asked, shown = self.down_query(_together(query, grid)), self.down_supp(_together(supports, grid))
+        grid = query.size(self.config.grid)
+        asked, shown = self.down_query(together(query, grid)), self.down_supp(together(supports, grid))
         prototype = _over_shots(masked_average(shown, soft_on_grid(whole, grid)), shots)
-        prior = bilinear(_over_shots(_prior(query, supports, whole, deepen), shots), grid.shape[-2:])
+        prior = bilinear(_over_shots(_prior(query, supports, whole, deepen), shots), grid)
         enriched, inner = self._enriched(asked, prototype[:, :, None, None], prior)
         merged = self.res1(enriched)
         return Enriched(asked, prototype, prior, inner, self.cls(self.res2(merged) + merged))
@@ -145,11 +146,6 @@ def _classified(width: int) -> nn.Sequential:
     return nn.Sequential(*_convolved(width, 1), nn.Dropout2d(0.1), nn.Conv2d(width, 2, 1))
 
 
-def _together(seen: Levels, grid: Tensor) -> Tensor:
-    """Levels 3 and 2 side by side, (B, C3 + C2, h, w): the released weights expect this order."""
-    return torch.cat([resized(seen.level3, grid), resized(seen.level2, grid)], 1)
-
-
 def _over_shots(values: Tensor, shots: int) -> Tensor:
     """(B * K, ...) to the means (B, ...)."""
     return values.view(-1, shots, *values.shape[1:]).mean(1)
@@ -157,7 +153,7 @@ def _over_shots(values: Tensor, shots: int) -> Tensor:
 
 def _prior(query: Levels, supports: Levels, masks: Tensor, deepen: Deepen) -> Tensor:
     """Section 3.3: how much each place of a query looks like the object of each support, (B * K, 1, h4, w4), scaled into [0, 1]."""
-    soft = soft_on_grid(masks, supports.level3)
+    soft = soft_on_grid(masks, supports.level3.shape[-2:])
     deep = deepen(query.level3).repeat_interleave(len(masks) // len(query.level3), 0)
     return min_max(prior_mask(deep, deepen(supports.level3 * soft), soft))
 

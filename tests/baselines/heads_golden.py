@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import torch
 from golden_recipe import GOLDEN, ellipses, feature_map, generator, golden_sets, read_set
-from torch import Tensor
+from torch import Tensor, nn
+
+from baselines.common.levels import Levels
 
 
 def sets_of(prefix: str) -> list[Any]:
@@ -50,3 +52,29 @@ def gain_of(meta: dict[str, Any]) -> float:
     if found is None:
         pytest.fail(f"no gain in {meta['weights']!r}")
     return float(found[1])
+
+
+def matching_levels(maps: dict[str, Tensor]) -> tuple[Levels, Levels, dict[int, int]]:
+    """Maps of the query and of the supports, and the channels of levels 2 to 4: what HDMNet and AMNet are given."""
+    query, supports = (Levels(*(maps[f"{who}_feat_{level}"] for level in (2, 3, 4, 5))) for who in ("query", "supp"))
+    return query, supports, {2: query.level2.shape[1], 3: query.level3.shape[1], 4: query.deepest.shape[1]}
+
+
+def overridden(model: nn.Module, state: dict[str, Tensor], maps: dict[str, Tensor]) -> None:
+    """Load the recipe's weights, but for those that meta.json says were set by hand afterwards."""
+    state["gram_merge.weight"] = torch.tensor([0.95, -0.05]).view(1, 2, 1, 1)
+    state["cls_merge.weight"] = torch.tensor([0.9, 0.1]).view(1, 2, 1, 1)
+    for name, bias in maps.items():
+        if name.startswith("bias_"):
+            last = f"transformer.mix_transformer.{name.removeprefix('bias_')}.4"
+            state[f"{last}.weight"] = state[f"{last}.weight"] * 0.05
+            state[f"{last}.bias"] = bias.float()
+    model.load_state_dict(state)
+
+
+def targets_of(meta: dict[str, Any]) -> Tensor:
+    """The base learner's numbers of the episodes' own classes: "cat_idx=[[3,7][:B]]" counts from 0 without a background."""
+    found = re.search(r"cat_idx=\[\[([\d, ]+)\]\[:B\]\]", meta["inputs_recipe"])
+    if found is None:
+        pytest.fail(f"no classes in {meta['inputs_recipe']!r}")
+    return torch.tensor([1 + int(number) for number in found[1].split(",")][: meta["batch"]])

@@ -20,7 +20,7 @@ def test_head(folder: Path) -> None:
     query = Levels(maps["query_feat_2"], maps["query_feat_3"])
     stacked = [torch.stack([maps[f"supp_feat_{level}_{shot}"] for shot in range(options["shot"])], 1).flatten(0, 1) for level in (2, 3)]
     config = preset("release", bins=tuple(options["ppm_scales"]), image_size=meta["image_size"])
-    model = Pfenet(config, query.level2.shape[1] + query.level3.shape[1]).eval()
+    model = Pfenet(config, {2: query.level2.shape[1], 3: query.level3.shape[1]}).eval()
     model.load_state_dict(fill_state(model.state_dict(), gain_of(meta)))
     with torch.no_grad():
         out = model(query, Levels(*stacked), (maps["s_y"] == 1).float(), deepen)

@@ -15,10 +15,12 @@ from torch import nn
 
 from baselines.common.fitting import FITS, Fit, fitted_image, fitted_mask, fitted_size, unfitted
 from baselines.common.levels import nearest_on_grid, soft_on_grid
+from baselines.hdmnet_network import Hdmnet, HdmnetConfig
 from baselines.pfenet_network import Pfenet, PfenetConfig, cells_of, preset
 from icvos.errors import UserInputError
 
-CHANNELS = {"resnet50": 1536, "vgg16_bn": 768}
+CHANNELS = {"resnet50": {2: 512, 3: 1024, 4: 2048}, "vgg16_bn": {2: 256, 3: 512, 4: 512}}
+COCO_FOLD = tuple(range(1, 61))  # as many base classes as a fold leaves
 
 
 def listed(method: str, variant: str) -> dict[str, Any]:
@@ -41,6 +43,31 @@ def test_pfenet_has_the_released_names_and_sizes(backbone: str, trained: int) ->
     assert count(model) == trained
     expected = [name for name in listed("pfenet", backbone)["state_dict_keys"] if not name[0].startswith("layer")]
     assert {name: list(value.shape) for name, value in model.state_dict().items()} == dict(expected)
+
+
+@pytest.mark.parametrize(
+    ("variant", "backbone", "shots", "trained"),
+    [
+        ("coco_r50_1shot", "resnet50", 1, 4_161_734),
+        ("coco_r50_5shot", "resnet50", 5, 4_161_761),
+        ("coco_vgg_1shot", "vgg16_bn", 1, 3_768_518),
+    ],
+)
+def test_hdmnet_has_the_released_names_and_sizes(variant: str, backbone: str, shots: int, trained: int) -> None:
+    with torch.device("meta"):
+        model = Hdmnet(HdmnetConfig(shots=shots, base_classes=COCO_FOLD), CHANNELS[backbone])
+    _same_tensors(model, listed("hdmnet", variant), trained)
+
+
+def _same_tensors(model: nn.Module, official: dict[str, Any], trained: int) -> None:
+    assert count(model) == trained == official["trainable_total"]
+    shapes = {entry["name"]: entry["shape"] for entry in official["trainable"]}
+    assert {name: list(value.shape) for name, value in model.named_parameters() if value.requires_grad} == shapes
+    frozen = {part: total for part, total in official["frozen_by_part"].items() if not part.startswith("layer")}
+    assert frozen == {part: sum(value.numel() for value in model.get_submodule(part[:-1]).parameters()) for part in frozen}
+    if "state_dict_keys" in official:
+        names = {name: shape for name, shape in official["state_dict_keys"] if not name.startswith("layer")}
+        assert {name: list(value.shape) for name, value in model.state_dict().items()} == names
 
 
 def test_scales_of_the_pyramid() -> None:
@@ -79,5 +106,5 @@ def test_small_objects_are_not_lost_on_a_grid() -> None:
     masks = torch.zeros(3, 1, 64, 64)
     masks[0, 0, 33, 35] = masks[1, 0, 10:50, 10:50] = 1
     for on_grid in (soft_on_grid, nearest_on_grid):
-        on = on_grid(masks, torch.zeros(3, 5, 8, 8))
+        on = on_grid(masks, (8, 8))
         assert on.shape == (3, 1, 8, 8) and on[0].sum() == on[0, 0, 4, 4] == 1 and on[1].sum() > 9 and on[2].sum() == 0
