@@ -5,17 +5,22 @@ Sections are the paper's. Names of modules are those of the released checkpoints
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.amnet_discriminator import Adversarial, Judge, Parts, adversarial
 from baselines.common.base_learner import Merged, cross_entropy
-from baselines.common.levels import Levels, bilinear
-from baselines.common.matching_head import MIXED, RELEASE, SMALL, MatchingConfig, MatchingHead, Prepared, distillation
+from baselines.common.generator_file import GeneratorFile
+from baselines.common.head import chosen
+from baselines.common.levels import Levels, bilinear, nearest_on_grid
+from baselines.common.matching_head import MIXED, RELEASE, SMALL, MatchingConfig, MatchingHead, Prepared, distillation, read_matching
 from baselines.common.mixer import (
     STAGES,
     TEMPERATURE,
@@ -29,9 +34,13 @@ from baselines.common.mixer import (
     mixing_stages,
     parsing,
 )
-from icvos.errors import UserInputError, did_you_mean
+from icvos.errors import UserInputError
+from icvos.training.loop import Treatment
 
 LEAST = 0.7  # a cosine over the temperature: places that look less like the prototype are no part of the object at first
+ROUNDS = 3
+ADVERSARIAL_WEIGHT, NEXT_TO_NOTHING, OUT_OF_BOUNDS = 0.1, 1e-9, 11.0
+DIVERSITY_WEIGHT = 0.01
 SURE = 0.5  # merged probability from which a place is part of it in refinement
 
 
@@ -53,11 +62,9 @@ def preset(name: str = "default", **changes: Any) -> AmnetConfig:
         changes: options by name.
 
     Raises:
-        UserInputError: no such preset, or more than one support.
+        UserInputError: no such preset or option, or more than one support.
     """
-    if name not in PRESETS:
-        raise UserInputError("no such preset of AMNet", name, fix=did_you_mean(name, PRESETS))
-    config = replace(AmnetConfig(), **{**PRESETS[name], **changes})
+    config = chosen("AMNet", AmnetConfig(), PRESETS, name, changes)
     if config.shots != 1:
         raise UserInputError("AMNet takes one support", "shots", config.shots, "1", "train HDMNet or PFENet for more")
     return config
@@ -83,6 +90,10 @@ class Found(NamedTuple):
     def enlarged(self, size: tuple[int, int]) -> Tensor:
         """What is decided by, (B, 2, H, W) at a size."""
         return bilinear(self.merged[-1].maps, size)
+
+    def on_grid(self) -> Tensor:
+        """What is decided by."""
+        return self.merged[-1].maps
 
 
 class Mixer(nn.Module):
@@ -137,12 +148,16 @@ class Transformer(nn.Module):
 
 
 class Amnet(MatchingHead):
-    """All of AMNet but the backbone; its discriminator, which training needs, is in `baselines.amnet_discriminator`."""
+    """All of AMNet but the backbone; its discriminator is of use in training alone."""
 
     def __init__(self, config: AmnetConfig, channels: Mapping[int, int]) -> None:
         """Make it for a backbone whose levels 2, 3 and 4 have so many channels."""
         super().__init__(config, channels)
         self.transformer = Transformer(config.parsed)
+        self.part = nn.ModuleList(Parts(MIXED) for _ in range(ROUNDS))
+        self.binary_cls = nn.ModuleList(Judge(MIXED) for _ in range(ROUNDS))
+        for part in self.part:
+            part.get_parameter("parts").requires_grad_(config.trained_parts)
 
     def forward(self, query: Levels, supports: Levels, masks: Tensor, targets: Tensor | None = None) -> Found:
         """Logits of background and object; see `MatchingHead.prepared` for the arguments. One support an episode."""
@@ -158,6 +173,43 @@ class Amnet(MatchingHead):
             merged.append(self.merged(logits[-1], prepared))
         return Found(prepared, tuple(stages), tuple(joined), tuple(parsed), tuple(fused), tuple(logits), tuple(merged), tuple(known))
 
+    def losses(self, answer: Found, truth: Tensor, step: int) -> dict[str, Tensor]:
+        """See `Head.losses`: even steps train what segments, odd ones the discriminator (Section 3.4)."""
+        if step % 2:
+            judged = self.adversarial(answer, truth, random.Random(step), learning=True)
+            return {"loss": judged.discriminator + DIVERSITY_WEIGHT * judged.diversity, "discriminator": judged.discriminator.detach()}
+        loss = amnet_loss(answer, truth)
+        fooling = self.adversarial(answer, truth, random.Random(step), learning=False).generator
+        weight = adversarial_weight(step, fooling.item())
+        return {"loss": loss.masks + loss.distillation + weight * fooling, "discriminator": fooling.detach()}
+
+    def treatment(self, name: str) -> Treatment:
+        """The discriminator is trained by Adam without weight decay, its part weights at the rate itself, the rest ten times as fast."""
+        if name.startswith(("part.", "binary_cls.")):
+            return Treatment(1.0 if name.startswith("part.") and name.endswith("weight") else 10.0, decayed=False)
+        return super().treatment(name)
+
+    def adversarial(self, answer: Found, truth: Tensor, rng: random.Random, *, learning: bool) -> Adversarial:
+        """The discriminator's losses; gradients flow into it if it is learning, otherwise into what it looks at."""
+        size = answer.fused[0].shape[-2:]
+        there = nearest_on_grid((truth == 1).to(answer.fused[0].dtype)[:, None], size)
+        maps, found = answer.fused, tuple(logits.softmax(1)[:, 1:] for logits in answer.logits)
+        if learning:
+            return adversarial(self.part, self.binary_cls, [part.detach() for part in maps], [part.detach() for part in found], there, rng)
+        parts, judges = ([_still(module) for module in modules] for modules in (self.part, self.binary_cls))
+        return adversarial(parts, judges, maps, found, there, rng)
+
+
+def _still(module: nn.Module) -> Callable[[Tensor], Any]:
+    """A network through which gradients flow and in which none stay."""
+    values = {name: value.detach() for name, value in module.named_parameters()}
+    return lambda tokens: torch.func.functional_call(module, values, (tokens,))
+
+
+def adversarial_weight(step: int, fooling: float) -> float:
+    """Of the loss of fooling the discriminator: next to nothing in four of five rounds, and where it is out of bounds."""
+    return ADVERSARIAL_WEIGHT if step % 5 == 4 and fooling <= OUT_OF_BOUNDS else NEXT_TO_NOTHING if step % 5 < 4 else 0.0
+
 
 def likeness(query: Tensor, prototypes: Tensor) -> Tensor:
     """How much each place of (B, C, h, w) looks like a prototype (B, C): (B, 1, h, w), 0 where hardly."""
@@ -168,8 +220,9 @@ def likeness(query: Tensor, prototypes: Tensor) -> Tensor:
 
 def surely(maps: Tensor) -> Tensor:
     """Where merged maps (B, 2, h, w) say object and are sure of it: (B, 1, h, w) of 0 and 1."""
-    background, target = maps.split(1, 1)
-    return ((target >= background) & (target > SURE)).to(maps.dtype)
+    background, target = maps[:, :1], maps[:, 1:]
+    sure: Tensor = (target >= background) & (target > SURE)
+    return sure.to(maps.dtype)
 
 
 class AmnetLoss(NamedTuple):
@@ -183,3 +236,14 @@ def amnet_loss(out: Found, truth: Tensor) -> AmnetLoss:
     """Section 3.4; `truth` is (B, H, W) of 0, 1 and 255, which counts for nothing."""
     each = torch.stack([cross_entropy(logits, truth) for logits in out.logits]).mean()
     return AmnetLoss(cross_entropy(out.merged[-1].maps, truth) + each, distillation(out.correlations, truth, chained=False))
+
+
+def read_official(path: Path) -> GeneratorFile:
+    """A checkpoint of the released code; see `read_matching`.
+
+    Raises:
+        UserInputError: there is no such file, the fold is not told, or it takes more than one support.
+        DataError: it cannot be read, or is no checkpoint of AMNet.
+    """
+    options, head, backbone = read_matching(path, "AMNet", "transformer.mix_transformer.match_layers1.0.1.conv.weight")
+    return GeneratorFile("amnet", asdict(preset(**options)), "", head, backbone=backbone)

@@ -6,16 +6,18 @@ Sections are the paper's. Names of modules are those of the released checkpoints
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from baselines.common.base_learner import Merged, cross_entropy
+from baselines.common.generator_file import GeneratorFile
+from baselines.common.head import chosen
 from baselines.common.levels import Levels, bilinear, nearest_on_grid
-from baselines.common.matching_head import MIXED, RELEASE, SMALL, MatchingConfig, MatchingHead, Prepared, distillation
+from baselines.common.matching_head import MIXED, RELEASE, SMALL, MatchingConfig, MatchingHead, Prepared, distillation, read_matching
 from baselines.common.mixer import STAGES, Joined, Stage, as_tokens, classifying, matched, matching_stage, mixed, mixing_stages, parsing
-from icvos.errors import UserInputError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +36,9 @@ def preset(name: str = "default", **changes: Any) -> HdmnetConfig:
         changes: options by name.
 
     Raises:
-        UserInputError: no such preset.
+        UserInputError: no such preset or option.
     """
-    if name not in PRESETS:
-        raise UserInputError("no such preset of HDMNet", name, fix=did_you_mean(name, PRESETS))
-    return replace(HdmnetConfig(), **{**PRESETS[name], **changes})
+    return chosen("HDMNet", HdmnetConfig(), PRESETS, name, changes)
 
 
 class Found(NamedTuple):
@@ -59,6 +59,10 @@ class Found(NamedTuple):
     def enlarged(self, size: tuple[int, int]) -> Tensor:
         """What is decided by, (B, 2, H, W) at a size."""
         return bilinear(self.merged.maps, size)
+
+    def on_grid(self) -> Tensor:
+        """What is decided by."""
+        return self.merged.maps
 
 
 class Mixer(nn.Module):
@@ -110,6 +114,11 @@ class Hdmnet(MatchingHead):
         stages, joined, parsed, logits = self.transformer.mix_transformer(prepared)
         return Found(prepared, tuple(stages), tuple(joined), tuple(parsed), logits, self.merged(logits, prepared))
 
+    def losses(self, answer: Found, truth: Tensor, step: int) -> dict[str, Tensor]:
+        """See `Head.losses`."""
+        loss = hdmnet_loss(answer, truth)
+        return {"loss": loss.masks + loss.distillation, "masks": loss.masks.detach(), "distillation": loss.distillation.detach()}
+
 
 def _together(tokens: Tensor, count: int) -> Tensor:
     """Tokens (B * K, L, C) of supports, those of one episode together: (B, K * L, C)."""
@@ -132,3 +141,14 @@ def hdmnet_loss(out: Found, truth: Tensor) -> HdmnetLoss:
     """Section 3.5; `truth` is (B, H, W) of 0, 1 and 255, which counts for nothing."""
     masks = cross_entropy(out.merged.maps, truth) + cross_entropy(out.logits, truth)
     return HdmnetLoss(masks, distillation(out.correlations, truth, chained=True))
+
+
+def read_official(path: Path) -> GeneratorFile:
+    """A checkpoint of the released code; see `read_matching`.
+
+    Raises:
+        UserInputError: there is no such file, or the fold is not told.
+        DataError: it cannot be read, or is no checkpoint of HDMNet.
+    """
+    options, head, backbone = read_matching(path, "HDMNet", "transformer.mix_transformer.match_layers.0.1.conv.weight")
+    return GeneratorFile("hdmnet", asdict(HdmnetConfig(**options)), "", head, facts={"shots": options["shots"]}, backbone=backbone)

@@ -6,7 +6,8 @@ Sections are the paper's. Names of modules are those of the released checkpoints
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -15,23 +16,20 @@ from torch.nn import functional
 
 from baselines.common.features import Deepen, masked_average, min_max, prior_mask
 from baselines.common.fitting import Fit
-from baselines.common.levels import GridLevel, Levels, bilinear, soft_on_grid, together
-from baselines.common.windows import SupportView
-from icvos.errors import UserInputError, did_you_mean
+from baselines.common.generator_file import GeneratorFile
+from baselines.common.head import Head, HeadConfig, chosen, official_parts
+from baselines.common.levels import Levels, bilinear, soft_on_grid, together
+from icvos.models.backbones import Backbone
 
 IGNORED = 255  # of a truth: neither object nor background
 
 
 @dataclass(frozen=True, slots=True)
-class PfenetConfig:
+class PfenetConfig(HeadConfig):
     """What a PFENet is made of; the defaults are those of COCO."""
 
-    backbone: str = "resnet50_v2"  # of icvos.models.backbones.BACKBONES
-    image_size: int = 641  # pixels that the backbone sees, height and width; 473 for PASCAL
-    fit: Fit = "padded"  # see `baselines.common.fitting`; release: padded to eights
-    support_view: SupportView = "picture"  # see support_window
-    grid: GridLevel = 3  # the level on whose grid masks are made
-    width: int = 256  # channels inside
+    image_size: int = 641  # 473 for PASCAL
+    fit: Fit = "padded"  # release: padded to eights
     bins: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)  # sides of the pyramid: parts of the grid's (up to 1), or cells
 
 
@@ -40,7 +38,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "release": {"fit": "padded to eights"},
     "pascal": {"image_size": 473, "bins": (60, 30, 15, 8)},
     "release-pascal": {"fit": "padded to eights", "image_size": 473, "bins": (60, 30, 15, 8)},
-    "small": {"image_size": 320, "fit": "square", "support_view": "object", "grid": 2, "width": 128},
+    "small": {"image_size": 384, "fit": "square", "support_view": "object", "width": 128},
 }
 
 
@@ -53,11 +51,9 @@ def preset(name: str = "default", **changes: Any) -> PfenetConfig:
         changes: options by name.
 
     Raises:
-        UserInputError: no such preset.
+        UserInputError: no such preset or option.
     """
-    if name not in PRESETS:
-        raise UserInputError("no such preset of PFENet", name, fix=did_you_mean(name, PRESETS))
-    return replace(PfenetConfig(), **{**PRESETS[name], **changes})
+    return chosen("PFENet", PfenetConfig(), PRESETS, name, changes)
 
 
 class Enriched(NamedTuple):
@@ -73,14 +69,19 @@ class Enriched(NamedTuple):
         """The logits (B, 2, H, W) at a size."""
         return bilinear(self.logits, size)
 
+    def on_grid(self) -> Tensor:
+        """The logits."""
+        return self.logits
 
-class Pfenet(nn.Module):
+
+class Pfenet(Head):
     """All of PFENet but the backbone, which is handed in through its maps and its last stage."""
 
     def __init__(self, config: PfenetConfig, channels: Mapping[int, int]) -> None:
         """Make it for a backbone whose levels 2 and 3 have so many channels."""
         super().__init__()
-        self.config, width, middle = config, config.width, channels[2] + channels[3]
+        self.config: PfenetConfig = config
+        width, middle = config.width, channels[2] + channels[3]
         scales = range(len(config.bins))
         self.down_query = nn.Sequential(*_reduced(middle, width), nn.Dropout2d(0.5))
         self.down_supp = nn.Sequential(*_reduced(middle, width), nn.Dropout2d(0.5))
@@ -92,24 +93,34 @@ class Pfenet(nn.Module):
         self.res2 = _convolved(width, 2)
         self.cls = _classified(width)
 
-    def forward(self, query: Levels, supports: Levels, masks: Tensor, deepen: Deepen) -> Enriched:
+    def look(self, backbone: Backbone, pixels: Tensor, masks: Tensor | None = None) -> Levels:
+        """See `Head.look`: the mask is laid over level 3, and level 4 made of what it leaves."""
+        maps = backbone(pixels)
+        return deepened(maps[2], maps[3], lambda level3: backbone.stage(4, level3), masks)
+
+    def forward(self, query: Levels, supports: Levels, masks: Tensor, targets: Tensor | None = None) -> Enriched:
         """Logits of background and object.
 
         Args:
-            query: maps of B pictures, levels 2 and 3.
-            supports: maps of B * K pictures, the K of one episode together.
+            query: maps of B pictures, levels 2 to 4.
+            supports: maps of B * K pictures, the K of one episode together; level 4 is made of what masks leave of level 3.
             masks: (B, K, H, W) of 0 and 1.
-            deepen: the backbone's last stage.
+            targets: of no use here.
         """
         shots = masks.shape[1]
         whole = masks.flatten(0, 1)[:, None].to(query.level3.dtype)
         grid = query.size(self.config.grid)
         asked, shown = self.down_query(together(query, grid)), self.down_supp(together(supports, grid))
         prototype = _over_shots(masked_average(shown, soft_on_grid(whole, grid)), shots)
-        prior = bilinear(_over_shots(_prior(query, supports, whole, deepen), shots), grid)
+        prior = bilinear(_over_shots(_prior(query, supports, whole), shots), grid)
         enriched, inner = self._enriched(asked, prototype[:, :, None, None], prior)
         merged = self.res1(enriched)
         return Enriched(asked, prototype, prior, inner, self.cls(self.res2(merged) + merged))
+
+    def losses(self, answer: Enriched, truth: Tensor, step: int) -> dict[str, Tensor]:
+        """See `Head.losses`."""
+        loss = pfenet_loss(answer, truth)
+        return {"loss": loss.main + loss.inner, "main": loss.main.detach(), "inner": loss.inner.detach()}
 
     def _enriched(self, query: Tensor, prototype: Tensor, prior: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Section 3.4: query, prototype and prior merged at each scale, coarser scales told by the finer ones before them.
@@ -151,11 +162,16 @@ def _over_shots(values: Tensor, shots: int) -> Tensor:
     return values.view(-1, shots, *values.shape[1:]).mean(1)
 
 
-def _prior(query: Levels, supports: Levels, masks: Tensor, deepen: Deepen) -> Tensor:
+def deepened(level2: Tensor, level3: Tensor, deepen: Deepen, masks: Tensor | None = None) -> Levels:
+    """Levels 2 and 3 with the level 4 that is made of what masks (B, 1, H, W) of 0 and 1 leave of level 3."""
+    left = level3 if masks is None else level3 * soft_on_grid(masks, level3.shape[-2:])
+    return Levels(level2, level3, deepen(left))
+
+
+def _prior(query: Levels, supports: Levels, masks: Tensor) -> Tensor:
     """Section 3.3: how much each place of a query looks like the object of each support, (B * K, 1, h4, w4), scaled into [0, 1]."""
-    soft = soft_on_grid(masks, supports.level3.shape[-2:])
-    deep = deepen(query.level3).repeat_interleave(len(masks) // len(query.level3), 0)
-    return min_max(prior_mask(deep, deepen(supports.level3 * soft), soft))
+    asked = query.deepest.repeat_interleave(len(masks) // len(query.deepest), 0)
+    return min_max(prior_mask(asked, supports.deepest, soft_on_grid(masks, supports.level3.shape[-2:])))
 
 
 def cells_of(bin_: float, size: tuple[int, ...]) -> tuple[int, int]:
@@ -176,3 +192,15 @@ def pfenet_loss(out: Enriched, truth: Tensor) -> PfenetLoss:
     size = (truth.shape[-2], truth.shape[-1])
     losses = [functional.cross_entropy(bilinear(logits, size), truth.long(), ignore_index=IGNORED) for logits in (out.logits, *out.inner)]
     return PfenetLoss(losses[0], torch.stack(losses[1:]).mean())
+
+
+def read_official(path: Path) -> GeneratorFile:
+    """A checkpoint of the released code, taken for one of COCO: nothing in it tells the sizes that it was trained with.
+
+    Raises:
+        UserInputError: there is no such file.
+        DataError: it cannot be read, or is no checkpoint of PFENet.
+    """
+    head, backbone, name = official_parts(path, "init_merge.0.0.weight", "PFENet")
+    config = PfenetConfig(backbone=name, width=head["down_query.0.weight"].shape[0])
+    return GeneratorFile("pfenet", asdict(config), "", head, backbone=backbone)

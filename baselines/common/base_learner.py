@@ -1,4 +1,4 @@
-"""What HDMNet and AMNet have from BAM (Lang et al., CVPR 2022): a frozen classifier of base classes, which says what is none of the target."""
+"""What HDMNet and AMNet have from BAM (Lang et al., CVPR 2022): a frozen classifier of base classes says what is none of the target."""
 
 from __future__ import annotations
 
@@ -75,14 +75,16 @@ def style_distance(query: Tensor, supports: Tensor) -> Tensor:
     """
     asked, shown = _gram(query), _gram(supports)
     apart = asked.repeat_interleave(len(shown) // len(asked), 0) - shown
-    return (apart.flatten(1).norm(dim=1) / asked.shape[1]).view(len(asked), -1)  # the norm of a matrix of ones is its side
+    distances: Tensor = apart.flatten(1).norm(dim=1) / asked.shape[1]  # the norm of a matrix of ones is its side
+    return distances.view(len(asked), -1)
 
 
 def _gram(maps: Tensor) -> Tensor:
     """(B, C, C): cosines of channels."""
     flat = maps.flatten(2)
     norms = flat.norm(dim=2)
-    return flat @ flat.transpose(1, 2) / (norms[:, :, None] * norms[:, None] + NORM_FLOOR)
+    cosines: Tensor = flat @ flat.transpose(1, 2) / (norms[:, :, None] * norms[:, None] + NORM_FLOOR)
+    return cosines
 
 
 def shot_weights(shots: int) -> nn.Sequential:
@@ -104,7 +106,8 @@ def over_shots(distances: Tensor, weigh: nn.Module | None, *, ordered: bool) -> 
     weights = weigh(by_size[:, :, None, None])[:, :, 0, 0]
     if not ordered:
         weights = weights.gather(1, places.argsort(1))
-    return (weights.softmax(1) * distances).sum(1)
+    weighed: Tensor = weights.softmax(1) * distances
+    return weighed.sum(1)
 
 
 class Merged(NamedTuple):
@@ -126,7 +129,7 @@ def merged(logits: Tensor, distance: Tensor, base_map: Tensor | None, gram_merge
     """
     chances = logits.softmax(1)
     apart = distance[:, None, None, None].expand(-1, -1, *logits.shape[-2:])
-    background, target = (gram_merge(torch.cat([part, apart], 1)) for part in chances.split(1, 1))
+    background, target = (gram_merge(torch.cat([part, apart], 1)) for part in (chances[:, :1], chances[:, 1:]))
     if base_map is None or cls_merge is None:
         return Merged(torch.cat([background, target], 1), background)
     backgrounds = torch.cat([background, base_map], 1)

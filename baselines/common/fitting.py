@@ -41,10 +41,13 @@ def fitted_image(image: Image, side: int, fit: Fit) -> Image:
     return np.asarray(_on_canvas(np.asarray(resized), side), np.uint8)
 
 
-def fitted_mask(mask: Mask, side: int, fit: Fit) -> NDArray[np.uint8]:
-    """A mask (H, W) as (side, side) of 0 and 1, the nearest pixel deciding; one that would lose all it has keeps where it lies."""
+def fitted_mask(mask: Mask, side: int, fit: Fit, outside: int = 0) -> NDArray[np.uint8]:
+    """A mask (H, W) as (side, side) of 0 and 1, `outside` where there is no picture.
+
+    The nearest pixel decides; a mask that would lose all it has keeps where it lies.
+    """
     size = fitted_size(mask.shape, side, fit)
-    return np.asarray(_on_canvas(squared(mask, size), side), np.uint8)
+    return np.asarray(_on_canvas(squared(mask, size), side, outside), np.uint8)
 
 
 def unfitted(logits: Tensor, size: tuple[int, int], fit: Fit) -> Tensor:
@@ -63,10 +66,10 @@ def as_pixels(images: Sequence[Image], mean: Triple, std: Triple) -> Tensor:
     return (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
 
 
-def _on_canvas(values: NDArray[Any], side: int) -> NDArray[Any]:
-    """In the upper left corner of a square of zeros."""
+def _on_canvas(values: NDArray[Any], side: int, outside: int = 0) -> NDArray[Any]:
+    """In the upper left corner of a square."""
     if values.shape[:2] == (side, side):
         return values
-    canvas = np.zeros((side, side, *values.shape[2:]), values.dtype)
+    canvas = np.full((side, side, *values.shape[2:]), outside, values.dtype)
     canvas[: values.shape[0], : values.shape[1]] = values
     return canvas

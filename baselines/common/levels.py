@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -30,6 +30,11 @@ class Levels(NamedTuple):
         if self.level4 is None:
             raise ValueError("these pictures have no level 4: give Levels the backbone's last map")
         return self.level4
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Levels:
+        """Every map changed."""
+        level4, level5 = (None if maps is None else change(maps) for maps in (self.level4, self.level5))
+        return Levels(change(self.level2), change(self.level3), level4, level5)
 
     def size(self, level: GridLevel) -> tuple[int, int]:
         """Height and width in cells of the grid that is worked on."""
@@ -65,3 +70,10 @@ def _kept(on: Tensor, masks: Tensor, size: Sequence[int]) -> Tensor:
 def together(seen: Levels, size: Sequence[int]) -> Tensor:
     """Levels 3 and 2 side by side on a grid, (B, C3 + C2, h, w): the released weights of all three heads expect this order."""
     return torch.cat([bilinear(seen.level3, size), bilinear(seen.level2, size)], 1)
+
+
+def stacked(pictures: Sequence[Levels]) -> Levels:
+    """Maps of several pictures as one batch."""
+    level2, level3, *rest = zip(*pictures, strict=True)
+    level4, level5 = (torch.cat([maps for maps in level if maps is not None]) if level[0] is not None else None for level in rest)
+    return Levels(torch.cat(level2), torch.cat(level3), level4, level5)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +27,14 @@ from baselines.common.base_learner import (
     style_distance,
 )
 from baselines.common.features import masked_average
-from baselines.common.fitting import Fit
-from baselines.common.levels import GridLevel, Levels, bilinear, nearest_on_grid, soft_on_grid, together
-from baselines.common.windows import SupportView
+from baselines.common.head import Head, HeadConfig, official_parts
+from baselines.common.levels import Levels, bilinear, nearest_on_grid, soft_on_grid, together
+from icvos.categories import CATEGORIES
+from icvos.errors import DataError, UserInputError
+from icvos.models.backbones import Backbone
+from icvos.training.class_pictures import VOC_NAMES
+from icvos.training.episodes import FOLDS, fold_categories
+from icvos.training.loop import Treatment
 
 MIXED = 64  # channels of the mixing transformer
 SIMILARITY_GAIN = 10.0  # of the similarity maps among what is merged
@@ -36,24 +43,17 @@ NOWHERE = -1e9  # the first teacher's logit of a place without the object
 
 
 @dataclass(frozen=True, slots=True)
-class MatchingConfig:
-    """What a head is made of; the defaults are those of COCO."""
+class MatchingConfig(HeadConfig):
+    """What a head is made of; the defaults are those of COCO, 473 pixels are those of PASCAL."""
 
-    backbone: str = "resnet50_v2"  # of icvos.models.backbones.BACKBONES
-    image_size: int = 633  # pixels that the backbone sees, height and width; 473 for PASCAL
-    fit: Fit = "square"  # see `baselines.common.fitting`
-    support_view: SupportView = "picture"  # see support_window
-    grid: GridLevel = 3  # the level on whose grid masks are made
-    width: int = 256  # of reduced features
     parsed: int = 256  # channels inside the convolutions that parse and classify
-    shots: int = 1  # supports; more than one are weighed by layers of their own
     base_map: BaseMap = "drop target"  # release: all
     base_classes: tuple[int, ...] = ()  # category ids, in the order of the base learner's logits
     shot_weights: Literal["own", "ordered"] = "own"  # release: the weight of the i-th smallest distance goes to the i-th shot
 
 
 RELEASE = {"base_map": "all", "shot_weights": "ordered"}
-SMALL = {"image_size": 320, "support_view": "object", "grid": 2, "parsed": 128, "base_map": "none"}
+SMALL = {"image_size": 384, "support_view": "object", "parsed": 128, "base_map": "none"}
 
 
 class Prepared(NamedTuple):
@@ -71,13 +71,14 @@ class Prepared(NamedTuple):
     distance: Tensor  # (B,), see style_distance
 
 
-class MatchingHead(nn.Module):
+class MatchingHead(Head):
     """The shared part; names of modules are those of the released checkpoints, so that these load as they are."""
 
     def __init__(self, config: MatchingConfig, channels: Mapping[int, int]) -> None:
         """Make it for a backbone whose levels 2, 3 and 4 have so many channels."""
         super().__init__()
-        self.config, width = config, config.width
+        self.config: MatchingConfig = config
+        width = config.width
         middle = channels[2] + channels[3]
         learning = config.base_map != "none"
         if learning:
@@ -94,6 +95,20 @@ class MatchingHead(nn.Module):
             self.cls_merge = merging()
         if config.shots > 1:
             self.kshot_rw = shot_weights(config.shots)
+
+    def look(self, backbone: Backbone, pixels: Tensor, masks: Tensor | None = None) -> Levels:
+        """See `Head.look`: of supports nothing but the object is shown to the backbone."""
+        maps = backbone(pixels if masks is None else pixels * masks)
+        return Levels(maps[2], maps[3], maps[4], self.level5(maps[4]))
+
+    def targets(self, categories: Sequence[int]) -> Tensor | None:
+        """The base learner's numbers of classes, 0 for one that it does not know; see `base_background`."""
+        known = self.config.base_classes
+        return torch.tensor([1 + known.index(id_) if id_ in known else 0 for id_ in categories]) if known else None
+
+    def treatment(self, name: str) -> Treatment:
+        """All but the mixing transformer learns ten times as fast, as the released code has it."""
+        return Treatment(1.0 if name.startswith("transformer.") else 10.0)
 
     def level5(self, maps: Tensor) -> Tensor | None:
         """What the base learner makes of level 4, (B, C4, h, w) to (B, 512, h, w); None without one."""
@@ -182,3 +197,46 @@ def _divergence(teacher: Tensor, student: Tensor) -> Tensor:
     """Kullback and Leibler's, of logits (B, L) over places; the mean over B."""
     right, found = teacher.softmax(1), student.softmax(1)
     return (right * ((right + DIVERGENCE_FLOOR).log() - (found + DIVERGENCE_FLOOR).log())).sum(1).mean()
+
+
+def read_matching(path: Path, method: str, known: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """A released checkpoint of HDMNet or AMNet: options, the head's tensors, the backbone's.
+
+    Args:
+        path: a PyTorch file; of a fold's, it or its folder must be named after the fold: split0 to split3.
+        method: its name.
+        known: a tensor that every checkpoint of the method has.
+
+    Raises:
+        UserInputError: there is no such file, or the fold is not told.
+        DataError: it cannot be read, or is no checkpoint of the method.
+    """
+    head, backbone, name = official_parts(path, known, method)
+    classes = base_classes_of(len(head["base_learnear.2.weight"]) - 1, path)
+    shots = head["kshot_rw.0.weight"].shape[1] if "kshot_rw.0.weight" in head else 1
+    size = 473 if len(classes) <= len(VOC_NAMES) else 633
+    return {"backbone": name, "image_size": size, "shots": shots, "base_classes": classes}, head, backbone
+
+
+def base_classes_of(count: int, path: Path) -> tuple[int, ...]:
+    """The category ids of so many base classes: all of COCO or PASCAL, or those that a fold leaves, which the path must tell.
+
+    Raises:
+        UserInputError: the fold is not told.
+        DataError: no such number of classes is known.
+    """
+    ids = {category.name: category.id for category in CATEGORIES}
+    whole = {"coco": [category.id for category in CATEGORIES], "pascal": [ids[name] for name in VOC_NAMES]}
+    for data, all_ids in whole.items():
+        if count == len(all_ids):
+            return tuple(all_ids)
+        if count * FOLDS == len(all_ids) * (FOLDS - 1):
+            told = re.search(r"(?:split|fold)_?([0-3])(?!\d)", str(path))
+            if told is None:
+                fix = "put it into a folder named after its fold, split0 to split3"
+                raise UserInputError("base classes of a fold that is not told", path, f"{count} base classes", "a fold", fix)
+            left, _ = fold_categories(data, tuple(range(len(all_ids))), int(told[1]))
+            return tuple(all_ids[place] for place in left)
+    raise DataError(
+        "a base learner of other classes", path, f"{count} classes", "60 or 80 of COCO, 15 or 20 of PASCAL", "pass another file"
+    )

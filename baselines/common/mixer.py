@@ -7,7 +7,7 @@ maps of known height and width, L = h * w in rows.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,8 @@ class Projections(nn.Module):
 
     def split(self, layer: nn.Linear, tokens: Tensor) -> Tensor:
         """(B, L, C) projected and split into heads: (B, heads, L, C / heads)."""
-        return layer(tokens).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        projected: Tensor = layer(tokens)
+        return projected.view(*projected.shape[:2], self.heads, -1).transpose(1, 2)
 
     def joined(self, values: Tensor) -> Tensor:
         """(B, heads, L, C / heads) back to (B, L, C), projected."""
@@ -147,7 +148,8 @@ class Layer(nn.Module):
     def forward(self, tokens: Tensor, size: Size) -> Tensor:
         """(B, L, C) to (B, L, C)."""
         tokens = tokens + _dropped(self.attn(self.norm1(tokens), size), self.training)
-        return tokens + self.ffn(self.norm2(tokens), size)
+        added: Tensor = self.ffn(self.norm2(tokens), size)
+        return tokens + added
 
 
 class MatchingLayer(nn.Module):
@@ -220,7 +222,9 @@ class Stage(NamedTuple):
 def mixing_stages(width: int) -> nn.ModuleList:
     """The three stages, each an embedding, two layers and a LayerNorm."""
     return nn.ModuleList(
-        nn.ModuleList([Embedding(width, kernel, stride), *(Layer(width, heads, reduction) for _ in range(2)), nn.LayerNorm(width, NORM_EPS)])
+        nn.ModuleList(
+            [Embedding(width, kernel, stride), *(Layer(width, heads, reduction) for _ in range(2)), nn.LayerNorm(width, NORM_EPS)]
+        )
         for kernel, stride, heads, reduction in zip(KERNELS, STRIDES, HEADS, REDUCTIONS, strict=True)
     )
 
@@ -228,12 +232,17 @@ def mixing_stages(width: int) -> nn.ModuleList:
 def mixed(stages: nn.ModuleList, maps: Tensor) -> list[Stage]:
     """Maps (B, C, h, w) through all stages, fine to coarse."""
     found = []
-    for embedding, first, second, norm in stages:  # type: ignore[misc]
+    for stage in stages:
+        embedding, first, second, norm = _layers(stage)
         tokens, size = embedding(maps)
         tokens = norm(second(first(tokens, size), size))
         found.append(Stage(tokens, size))
         maps = as_map(tokens, size)
     return found
+
+
+def _layers(stage: nn.Module) -> list[Any]:
+    return list(cast(nn.ModuleList, stage))
 
 
 def _projections(part: Projections) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
@@ -267,7 +276,7 @@ def matched(stage: nn.Module, query: Stage, source: Tensor, mask: Tensor, simila
         mask: (B, M).
         similarity: (B, 2, h', w').
     """
-    layer, joining = stage  # type: ignore[misc]
+    layer, joining = _layers(stage)
     found: Matching = layer(query.tokens, source, mask, query.size)
     near = functional.interpolate(similarity, size=query.size, mode="bilinear", align_corners=True)
     maps = joining(torch.cat([as_map(found.tokens, query.size), near], 1))

@@ -55,8 +55,11 @@ def gain_of(meta: dict[str, Any]) -> float:
 
 
 def matching_levels(maps: dict[str, Tensor]) -> tuple[Levels, Levels, dict[int, int]]:
-    """Maps of the query and of the supports, and the channels of levels 2 to 4: what HDMNet and AMNet are given."""
-    query, supports = (Levels(*(maps[f"{who}_feat_{level}"] for level in (2, 3, 4, 5))) for who in ("query", "supp"))
+    """Maps of the query and of the supports, and the channels of levels 2 to 4: what HDMNet and AMNet are given.
+
+    In double precision, so that of two roundings, which softmaxes of cosines over 0.1 enlarge, only the reference's is left.
+    """
+    query, supports = (Levels(*(maps[f"{who}_feat_{level}"].double() for level in (2, 3, 4, 5))) for who in ("query", "supp"))
     return query, supports, {2: query.level2.shape[1], 3: query.level3.shape[1], 4: query.deepest.shape[1]}
 
 
@@ -68,7 +71,7 @@ def overridden(model: nn.Module, state: dict[str, Tensor], maps: dict[str, Tenso
         if name.startswith("bias_"):
             last = f"transformer.mix_transformer.{name.removeprefix('bias_')}.4"
             state[f"{last}.weight"] = state[f"{last}.weight"] * 0.05
-            state[f"{last}.bias"] = bias.float()
+            state[f"{last}.bias"] = bias
     model.load_state_dict(state)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,36 @@ from heads_golden import gain_of, matching_levels, overridden, read_head_set, se
 from baselines.amnet_network import Amnet, Found, amnet_loss, preset
 from baselines.common.base_learner import cross_entropy
 
+ADVERSARIAL = {"loss_diversity", "loss_loss_G", "loss_loss_D"}
+
 
 @pytest.mark.parametrize("folder", sets_of("amnet_"), ids=lambda path: path and path.name)
 def test_head(folder: Path) -> None:
+    found, outputs = computed(folder)
+    compare(found, {name: stored for name, stored in outputs.items() if name not in ADVERSARIAL})
+
+
+@pytest.mark.xfail(strict=True, reason="the discriminator is built from its description, and differs from the released one somewhere")
+@pytest.mark.parametrize("folder", sets_of("amnet_"), ids=lambda path: path and path.name)
+def test_adversarial_losses(folder: Path) -> None:
+    found, outputs = computed(folder)
+    compare(found, {name: outputs[name] for name in ADVERSARIAL})
+
+
+def computed(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     meta, maps, outputs = read_head_set(folder)
     query, supports, channels = matching_levels(maps)
     classes = 15 if meta["args"]["data_set"] == "pascal" else 60
     config = preset("release", shots=meta["args"]["shot"], base_classes=tuple(range(1, classes + 1)))
-    model = Amnet(config, channels).eval()
+    model = Amnet(config, channels).double().eval()
     overridden(model, fill_state(model.state_dict(), gain_of(meta)), maps)
-    masks, size = (maps["s_y"] == 1).float(), (meta["image_size"], meta["image_size"])
+    masks, size = (maps["s_y"] == 1).double(), (meta["image_size"], meta["image_size"])
     with torch.no_grad():
         out = model(query, supports, masks)
         model.training = True  # the flag alone, as the sets were made: dropout stays off
         trained = model(query, supports, masks, targets_of(meta))
         loss = amnet_loss(trained, maps["y"])
+        judged = model.adversarial(trained, maps["y"], random.Random(0), learning=False)
         base = cross_entropy(trained.prepared.base_logits, maps["y_b"])
     found = {
         **answered(out, size),
@@ -35,8 +51,11 @@ def test_head(folder: Path) -> None:
         "loss_main_plus_aux": loss.masks,
         "loss_distil": loss.distillation,
         "loss_aux2_base": base,
+        "loss_diversity": judged.diversity,
+        "loss_loss_G": judged.generator,
+        "loss_loss_D": judged.discriminator,
     }
-    compare(found, outputs)
+    return found, outputs
 
 
 def answered(out: Found, size: tuple[int, int]) -> dict[str, Any]:

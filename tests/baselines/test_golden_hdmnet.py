@@ -20,9 +20,9 @@ def test_head(folder: Path) -> None:
     query, supports, channels = matching_levels(maps)
     classes = 15 if meta["args"]["data_set"] == "pascal" else 60
     config = preset("release", shots=meta["args"]["shot"], base_classes=tuple(range(1, classes + 1)))
-    model = Hdmnet(config, channels).eval()
+    model = Hdmnet(config, channels).double().eval()
     overridden(model, fill_state(model.state_dict(), gain_of(meta)), maps)
-    masks, size = (maps["s_y"] == 1).float(), (meta["image_size"], meta["image_size"])
+    masks, size = (maps["s_y"] == 1).double(), (meta["image_size"], meta["image_size"])
     with torch.no_grad():
         out = model(query, supports, masks)
         model.training = True  # the flag alone, as the sets were made: dropout stays off
