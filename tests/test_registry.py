@@ -16,8 +16,8 @@ from icvos.registry import method_names
         ("suport", "did you mean support-shape?"),
         (
             "xyz",
-            "known: centre-box, dcsam, dcsam-mask, empty, full-frame, identity, naive-sam2, oracle-first-frame, "
-            "support-shape, vrp_sam, vrp_sam-mask",
+            "known: amnet, centre-box, dcsam, dcsam-mask, empty, full-frame, hdmnet, identity, naive-sam2, oracle-first-frame, "
+            "pfenet, support-shape, vrp_sam, vrp_sam-mask",
         ),
     ],
 )

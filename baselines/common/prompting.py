@@ -17,7 +17,7 @@ from icvos.files import sha256_file
 from icvos.propagate.base import Propagated, propagated
 from icvos.propagate.chosen import ChosenSam2
 from icvos.types import Compute, Image, Mask, MaskPrompt, MethodCard, Prompt, Support, TokenPrompt
-from icvos.weights import resolve, sam2_facts, weight_file
+from icvos.weights import BROUGHT, resolve, sam2_facts, weight_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -232,7 +232,7 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
     chosen = compute.weights or method.weights
     data: tuple[str, ...] = ()
     if chosen is None:
-        said, licence = "weights of your own", ""
+        said, licence = BROUGHT, ""
     elif chosen == method.weights:
         own = weight_file(chosen)
         said, licence, data = f"{own.name} {own.sha256}", own.licence, own.training_data

@@ -12,7 +12,7 @@ from icvos.cli import options
 @click.command("demo")
 @click.option("--out", type=options.FOLDER, default=Path("icvos-demo"), show_default=True, help="Where everything goes.")
 def command(out: Path) -> None:
-    """Make the embedded sample, then build, run every method, score and rank: a minute or two, no download.
+    """Make the embedded sample, then build, run every method that needs nothing more, score and rank: a minute or two, no download.
 
     \b
     icvos demo
@@ -24,13 +24,18 @@ def command(out: Path) -> None:
     from icvos.cli import group
     from icvos.playground import make_playground
     from icvos.registry import load_method, method_names
+    from icvos.weights import BROUGHT
 
     started = time.perf_counter()
     data, release, runs = out / "data", out / "ic-vos", out / "runs"
     make_playground(data)
     _say("icvos build", f"--sources davis --data {data} --name playground --out {release}", group)
     for name in method_names():
-        if load_method(name).card.weights != "none" and not find_spec("sam2"):
+        needed = load_method(name).card.weights
+        if needed.startswith(BROUGHT):
+            click.echo(f"{name} is left out: no weights of it come along", err=True)
+            continue
+        if needed != "none" and not find_spec("sam2"):
             click.echo(f"{name} is left out: it needs the models, pip install 'icvos[models]'", err=True)
             continue
         _say("icvos run", f"--method {name} --benchmark {release} --out {runs}", group)

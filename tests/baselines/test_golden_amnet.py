@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def test_adversarial_losses(folder: Path) -> None:
     compare(found, {name: outputs[name] for name in ADVERSARIAL})
 
 
+@cache
 def computed(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     meta, maps, outputs = read_head_set(folder)
     query, supports, channels = matching_levels(maps)
