@@ -56,7 +56,7 @@ class PerSamPrompts:
         pairs, findings = marked(supports, self.card.name)
         prompt: Prompt = MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
         if pairs:
-            learned = self._persam.learn([self._persam.look(image, mask) for image, mask in pairs])
+            learned = self._persam.learn([self._persam.look(image, mask) for image, mask, _ in pairs])
             if learned.scales is not None and learned.scales.diverged:
                 expected = "a loss below that of equal weights"
                 findings.append(Finding("diverged-scales", self.card.name, "a larger one", expected, "the three masks count alike"))

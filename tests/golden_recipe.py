@@ -202,7 +202,7 @@ def _answer(name: str, found: Mapping[str, torch.Tensor]) -> torch.Tensor:
 
 def _fault(check: Callable[..., None], values: NDArray[Any], stored: NDArray[Any], name: str) -> str:
     try:
-        if stored.dtype == np.bool_:
+        if stored.dtype.kind in "biu":
             np.testing.assert_array_equal(values, stored, err_msg=name)
         else:
             check(values, stored, name)

@@ -64,6 +64,48 @@ def test_trained_weights_run(method: str, voc: Path, tmp_path: Path, icvos: Call
     assert said.code == 2 and "weights of another method" in said.err
 
 
+SMALL_HEAD = ("--preset", "small", "--set", "image_size=96", "--set", "width=16", "--device", "cpu", "--workers", 0, "--batch", 2)
+
+
+@pytest.mark.parametrize("method", ["pfenet", "hdmnet", "amnet"])
+def test_trained_heads_run(method: str, voc: Path, tmp_path: Path, icvos: Callable[..., Any], toy_release: Path) -> None:
+    words = ("train", "--method", method, "--data", f"voc_small={voc}", "--cache", 0.5, "--validate", 2, *SMALL_HEAD)
+    said = icvos(*words, "--out", tmp_path / "out", "--steps", 3, "--json")
+    assert said.code == 0, said
+    answer = json.loads(said.out)
+    assert answer["validation"]["episodes"] == 2
+    lines = [json.loads(line) for line in (tmp_path / "out/log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 3 and np.isfinite(lines[-1]["loss"])
+    said = icvos(*words, "--out", tmp_path / "out", "--steps", 4)
+    assert said.code == 2 and "steps 3 (now 4)" in said.err
+    start = ("--start", answer["weights"], "--out", tmp_path / "on", "--steps", 1)
+    said = icvos(*words, *start)
+    assert said.code == 0, said
+    said = icvos(*words, *start, "--set", "grid=2", "--out", tmp_path / "no")
+    assert said.code == 2 and "grid 3 (now 2)" in said.err
+    run = ("run", "--method", method, "--benchmark", toy_release, "--out", tmp_path / "runs", "--limit", 1)
+    said = icvos(*run, "--weights", answer["weights"], "--json")
+    assert said.code == 0, said
+    assert json.loads(said.out)["masks"] > 0
+    other = "hdmnet" if method == "pfenet" else "pfenet"
+    said = icvos("run", "--method", other, "--benchmark", toy_release, "--out", tmp_path / "no", "--weights", answer["weights"])
+    assert said.code == 2 and "weights of another method" in said.err
+    said = icvos(*run, "--out", tmp_path / "none")
+    assert said.code == 2 and f"no weights of {method} come along" in said.err and "pass --weights FILE" in said.err
+
+
+def test_heads_on_augmented_pictures(voc: Path, tmp_path: Path, icvos: Callable[..., Any]) -> None:
+    words = ("train", "--method", "pfenet", "--data", f"voc_small={voc}", *SMALL_HEAD, "--schedule", "pfenet-pascal", "--steps", 1)
+    said = icvos(*words, "--set", "fit=padded", "--out", tmp_path / "out")
+    assert said.code == 0, said
+    (rate,) = [json.loads(line)["rate"] for line in (tmp_path / "out/log.jsonl").read_text().splitlines()[1:]]
+    assert rate == 0.025
+    said = icvos(*words, "--cache", 1, "--out", tmp_path / "no")
+    assert said.code == 2 and "leave --cache" in said.err
+    said = icvos(*words, "--augment", "pfenet-cocoa", "--out", tmp_path / "no")
+    assert said.code == 2 and "did you mean pfenet-coco" in said.err
+
+
 def test_what_is_embedded_is_named_and_what_is_not_is_counted(
     toy_release: Path, tmp_path: Path, icvos: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +168,16 @@ def test_the_tube_stage_begins_with_the_image_stage(voc: Path, tmp_path: Path, i
         (("--method", "dcsam", "--steps", 1, "--shots", 200), "no class with enough pictures"),
         (("--method", "dcsam", "--steps", 1, "--shots", 20, "--validate", 2), "leave --validate"),
         (("--method", "dcsam", "--steps", 1, "--start", "nothing.safetensors"), "no such file of weights"),
+        (("--method", "dcsam", "--steps", 1, "--augment", "hdmnet-coco"), "leave --augment"),
+        (("--method", "dcsam", "--steps", 1, "--optimizer", "sdg"), "did you mean sgd"),
+        (("--method", "hdmnet", "--steps", 1), "no base learner"),
+        (("--method", "hdmnet", "--steps", 1, "--preset", "smal"), "did you mean small"),
+        (("--method", "hdmnet", "--steps", 1, "--preset", "small", "--shots", 2), "--set shots=2 as well"),
+        (("--method", "amnet", "--steps", 1, "--preset", "small", "--shots", 2, "--set", "shots=2"), "AMNet takes one support"),
+        (("--method", "pfenet", "--steps", 1, "--preset", "small", "--set", "widht=64"), "did you mean width"),
+        (("--method", "pfenet", "--steps", 1, "--stage", "tube"), "no tube stage"),
+        (("--method", "pfenet", "--steps", 1, "--train", "decoder"), "trains nothing of SAM 2"),
+        (("--method", "pfenet", "--steps", 1, "--backbone", "dinov2_s14"), "a backbone without levels 2 to 4"),
     ],
 )
 def test_refusals(words: tuple[Any, ...], expected: str, voc: Path, tmp_path: Path, icvos: Callable[..., Any]) -> None:

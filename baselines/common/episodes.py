@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baselines.common.annotations import Annotation, annotated
-from baselines.common.windows import SupportView, Window, seen_through, squared, support_window
+from baselines.common.fitting import Fit, fitted_mask
+from baselines.common.windows import SupportView, Window, seen_through, support_window
 from icvos.training.class_pictures import ClassPictures
 from icvos.training.episodes import Draw, draw_episode, episode_rng
 from icvos.types import Image, Mask
@@ -48,6 +49,7 @@ class EpisodeBatches:
     annotation: Annotation = "mask"
     balance: float = 0.0  # see draw_episode
     view: SupportView = "picture"  # see support_window
+    fit: Fit = "square"  # see `baselines.common.fitting`; where a query's square has no picture, its truth is 255
 
     def __call__(self, step: int, items: Sequence[int]) -> EpisodeBatch:
         """The episodes `items` of a step."""
@@ -62,8 +64,8 @@ class EpisodeBatches:
             categories.append(draw.category)
             queries.append(shown[0])
             supports += [part._replace(window=window) for part, window in zip(shown[1:], windows, strict=True)]
-            truth.append(squared(true, self.side))
-            masks.append(np.stack([squared(mask, self.side) for mask in map(seen_through, marked, windows)]))
+            truth.append(fitted_mask(true, self.side, self.fit, outside=255))
+            masks.append(np.stack([fitted_mask(mask, self.side, self.fit) for mask in map(seen_through, marked, windows)]))
         return EpisodeBatch(categories, queries, supports, np.stack(truth), np.stack(masks))
 
     def _mask(self, shown: Shown, draw: Draw) -> Mask:

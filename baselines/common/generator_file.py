@@ -1,4 +1,4 @@
-"""A trained prompt generator on disk: its tensors, its options, and which SAM it was trained with."""
+"""A trained prompt generator, or a head, on disk: its tensors, its options, and which SAM it was trained with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from icvos.files import atomic_file
 
 FORMAT = "icvos-prompt-generator/1"
 KEY = "icvos"  # of the file's metadata
-GENERATOR, SAM = "generator.", "sam."  # what the names of tensors begin with
+GENERATOR, SAM, BACKBONE = "generator.", "sam.", "backbone."  # what the names of tensors begin with
 Options = TypeVar("Options")
 
 
@@ -28,16 +28,18 @@ class GeneratorFile:
 
     method: str
     options: Mapping[str, Any]  # of the method's config
-    sam: str  # name of the SAM it speaks to
+    sam: str  # name of the SAM it speaks to; empty for a head, whose masks any SAM 2 can follow
     generator: Mapping[str, Tensor]
     sam_state: Mapping[str, Tensor] = field(default_factory=dict)  # what of that SAM was trained along
     facts: Mapping[str, Any] = field(default_factory=dict)  # how it was trained
+    backbone: Mapping[str, Tensor] = field(default_factory=dict)  # one of its own in the place of the registry's
 
 
 def write_generator(path: Path, content: GeneratorFile) -> None:
     """Write it in half precision, whole or not at all; the same content gives the same bytes."""
     named = {GENERATOR + name: value for name, value in content.generator.items()}
     named |= {SAM + name: value for name, value in content.sam_state.items()}
+    named |= {BACKBONE + name: value for name, value in content.backbone.items()}
     tensors = {name: value.detach().cpu().to(torch.float16).contiguous() for name, value in sorted(named.items())}
     said = {"format": FORMAT, "method": content.method, "sam": content.sam, "options": content.options, "facts": content.facts}
     packed = save(tensors, {KEY: json.dumps(said, sort_keys=True)})  # one entry: several are written in an order of chance
@@ -68,10 +70,10 @@ def read_generator(path: Path, method: str) -> GeneratorFile:
     broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise DataError("weights that are not numbers", path, f"NaN or infinity in {broken[0]}", "finite numbers", "fetch the file again")
-    generator, sam = (
-        {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)} for part in (GENERATOR, SAM)
+    generator, sam, backbone = (
+        {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)} for part in (GENERATOR, SAM, BACKBONE)
     )
-    return GeneratorFile(method, said["options"], said["sam"], generator, sam, said["facts"])
+    return GeneratorFile(method, said["options"], said["sam"], generator, sam, said["facts"], backbone)
 
 
 def config_from(default: Options, options: Mapping[str, Any], where: object) -> Options:
@@ -86,7 +88,8 @@ def config_from(default: Options, options: Mapping[str, Any], where: object) -> 
     unknown = sorted(set(options) - known)
     if unknown:
         raise DataError("options of another version", where, ", ".join(unknown), ", ".join(sorted(known)), "update icvos")
-    return replace(default, **options)
+    kept = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}  # JSON has no tuples
+    return replace(default, **kept)
 
 
 def check_options(found: object, wanted: Mapping[str, Any], where: object) -> None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from baselines.common.supports import marked
+from baselines.common.supports import Marked, marked
 from baselines.common.windows import SupportView, seen_through, squared, support_window
 from icvos.errors import Finding, UserInputError
 from icvos.files import sha256_file
 from icvos.propagate.base import Propagated, propagated
 from icvos.propagate.chosen import ChosenSam2
-from icvos.types import Compute, Image, Mask, MaskPrompt, MethodCard, Prompt, Support, TokenPrompt
-from icvos.weights import resolve, sam2_facts, weight_file
+from icvos.types import Compute, Image, MaskPrompt, MethodCard, Prompt, Support, TokenPrompt
+from icvos.weights import BROUGHT, resolve, sam2_facts, weight_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +86,57 @@ class _Ready(NamedTuple):
     view: SupportView
 
 
-class GeneratedPrompts:
+class TrainedMethod(Protocol):
+    """What sets one trained method apart from another, for running it."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def weights(self) -> str | None:
+        """Of the registry: those that it runs with unless told otherwise; None where none come along."""
+        ...
+
+
+class SupportPrompts(ABC):
+    """A prompter with trained weights: it leaves out supports without a pixel, and tells of what it was not trained for."""
+
+    most: int | None = None  # supports that it can look at
+
+    def __init__(self, method: TrainedMethod, compute: Compute, card: MethodCard) -> None:
+        self.method, self.compute, self.card = method, compute, card
+        self._findings: list[tuple[int, Finding]] = []
+        self._answered = 0  # episodes since findings were last taken
+
+    @property
+    @abstractmethod
+    def file(self) -> GeneratorFile:
+        """The weights."""
+
+    @abstractmethod
+    def _answer(self, frame: Image, supports: Sequence[Marked]) -> Prompt:
+        """What to follow, by at least one support."""
+
+    def prompt(self, frame: Image, supports: Sequence[Support]) -> Prompt:
+        """What to follow; where no support marks a pixel, nothing."""
+        given, findings = marked(supports, self.card.name)
+        trained = int(self.file.facts.get("shots", 1))
+        if len(given) > trained:
+            used = "all are used" if self.most is None else "the first is used" if self.most == 1 else f"the first {self.most} are used"
+            findings.append(Finding("more-supports", self.card.name, f"{len(given)} supports", f"{trained}, as in training", used))
+        self._findings += [(self._answered, finding) for finding in findings]
+        self._answered += 1
+        return self._answer(frame, given[: self.most]) if given else MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
+
+    def take_findings(self) -> list[tuple[int, Finding]]:
+        """Supports without a pixel, and more of them than in training."""
+        taken, self._findings, self._answered = self._findings, [], 0
+        return taken
+
+
+class GeneratedPrompts(SupportPrompts):
     """The prompter: tokens for SAM 2's decoder, or the mask that they give on frame 0."""
 
     def __init__(self, method: GeneratorMethod, compute: Compute, hand_over: HandOver) -> None:
@@ -100,17 +151,17 @@ class GeneratedPrompts:
             UserInputError: see `file`.
             DataError: see `file`.
         """
-        self.method, self.compute, self.hand_over = method, compute, hand_over
+        self.generator, self.hand_over = method, hand_over
         self.sam2 = ChosenSam2(replace(compute, weights=None), tuned=lambda: self.file.sam_state)
-        self.card = MethodCard(
+        card = MethodCard(
             method.name if hand_over == "tokens" else f"{method.name}-mask",
             summary=f"{method.summary}; {'its tokens' if hand_over == 'tokens' else 'the mask they give on frame 0'} to SAM 2",
             paper=method.paper,
             hand_over=hand_over,
             variant_of="" if hand_over == "tokens" else method.name,
-            **self._facts(),
+            **facts_of(method, compute),
         )
-        self._findings: list[tuple[int, Finding]] = []
+        super().__init__(method, compute, card)
         self._last: tuple[Image, Seen] | None = None
         if compute.weights is not None or compute.sam != EMBEDDED_SAM:
             self.file  # noqa: B018  # one that does not fit is told of before anything is fetched or written
@@ -123,41 +174,24 @@ class GeneratedPrompts:
             UserInputError: no such file, of another method, or trained with another SAM 2.
             DataError: it cannot be read.
         """
-        path = resolve(self.compute.weights, self.method.weights, offline=self.compute.offline)
-        content = self.method.read(path)
+        path = found_weights(self.method, self.compute)
+        content = self.generator.read(path)
         if content.sam != self.compute.sam:
             fix = f"run with --sam {content.sam}, or train for {self.compute.sam}: icvos train --method {self.method.name}"
             raise UserInputError("weights that were trained with another SAM 2", path, content.sam, self.compute.sam, fix)
         return content
 
-    def prompt(self, frame: Image, supports: Sequence[Support]) -> Prompt:
-        """What to follow; where no support marks a pixel, nothing."""
-        pairs, findings = marked(supports, self.card.name)
-        self._findings += [(0, found) for found in findings]
-        trained = int(self.file.facts.get("shots", 1))
-        if len(pairs) > trained:
-            found = Finding("more-supports", self.card.name, f"{len(pairs)} supports", f"{trained}, as in training", "all are used")
-            self._findings.append((0, found))
-        if not pairs:
-            return MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
-        return self._answer(frame, [image for image, _ in pairs], [mask for _, mask in pairs])
-
-    def take_findings(self) -> list[tuple[int, Finding]]:
-        """Supports without a pixel, and more of them than in training."""
-        taken, self._findings = self._findings, []
-        return taken
-
-    def _answer(self, frame: Image, images: Sequence[Image], masks: Sequence[Mask]) -> Prompt:
+    def _answer(self, frame: Image, supports: Sequence[Marked]) -> Prompt:
         import torch
 
-        ready = self._ready
+        ready, images, masks = self._ready, [given.image for given in supports], [given.mask for given in supports]
         windows = [support_window(mask, ready.view) for mask in masks]
         shown = np.stack([squared(seen_through(mask, window), ready.side) for mask, window in zip(masks, windows, strict=True)])
         with torch.inference_mode():
             query = self._seen(frame)
             given = torch.from_numpy(shown)[None].to(query.level3.device).float()
-            supports = ready.encoders.see(list(map(seen_through, images, windows)))
-            out = ready.network(query, supports, given, ready.encoders.deepen, ready.encoders.decoding)
+            seen = ready.encoders.see(list(map(seen_through, images, windows)))
+            out = ready.network(query, seen, given, ready.encoders.deepen, ready.encoders.decoding)
             if self.hand_over == "tokens":
                 return TokenPrompt(out.tokens[0].float().cpu().numpy())
             return MaskPrompt((out.enlarged((frame.shape[0], frame.shape[1]))[0] > 0).cpu().numpy())
@@ -175,23 +209,40 @@ class GeneratedPrompts:
 
         content, propagator = self.file, self.sam2.propagator
         decoding = Sam2Tokens(propagator.model)
-        network, config = self.method.build(content, decoding.width)
+        network, config = self.generator.build(content, decoding.width)
         frozen = frozen_backbone(config.backbone, offline=self.compute.offline).to(propagator.device)
         return _Ready(
             network.to(propagator.device).eval(), Encoders(frozen, decoding, config.image_size), config.image_size, config.support_view
         )
 
-    def _facts(self) -> dict[str, Any]:
-        """What the card must say of both sets of weights; nothing is built for it."""
-        facts = sam2_facts(self.compute.sam, None, self.compute.precision)
-        chosen = self.compute.weights
-        if chosen is None or chosen == self.method.weights:
-            own = weight_file(self.method.weights)
-            said, licence, data = f"{own.name} {own.sha256}", own.licence, own.training_data
-        else:
-            said, licence, data = f"{Path(chosen).name} {sha256_file(resolve(chosen, self.method.weights))}", "", ()
-        seen = tuple(dict.fromkeys((*data, *facts.get("training_data", ()))))
-        return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen}
+
+def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
+    """What a card must say of a method's weights and of SAM 2's; nothing is built for it."""
+    facts = sam2_facts(compute.sam, None, compute.precision)
+    chosen = compute.weights or method.weights
+    data: tuple[str, ...] = ()
+    if chosen is None:
+        said, licence = BROUGHT, ""
+    elif chosen == method.weights:
+        own = weight_file(chosen)
+        said, licence, data = f"{own.name} {own.sha256}", own.licence, own.training_data
+    else:
+        said, licence = f"{Path(chosen).name} {sha256_file(found_weights(method, compute))}", ""
+    seen = tuple(dict.fromkeys((*data, *facts.get("training_data", ()))))
+    return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen}
+
+
+def found_weights(method: TrainedMethod, compute: Compute) -> Path:
+    """The file of a method's weights: a user's, or the registry's.
+
+    Raises:
+        UserInputError: there is none, or none comes along and no other was named.
+        DataError: the registry's is damaged.
+    """
+    if compute.weights is None and method.weights is None:
+        fix = f"train some (icvos train --method {method.name}) or take a released checkpoint, and pass --weights FILE"
+        raise UserInputError(f"no weights of {method.name} come along", "--weights", "nothing", "a file", fix)
+    return resolve(compute.weights, method.weights or "", offline=compute.offline)
 
 
 def generated(method: GeneratorMethod, compute: Compute, hand_over: HandOver = "tokens") -> Propagated:

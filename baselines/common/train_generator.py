@@ -43,6 +43,10 @@ class Schedule:
     batch: int = 8
     epochs: int = 0
     steps: int = 0
+    weight_decay: float = 1e-5
+    optimizer: str = "adamw"
+    decay: str = "cosine"
+    augment: str = "none"  # see `baselines.common.augmentation`
 
     def steps_for(self, pictures: int) -> int:
         """How many steps that is."""
@@ -54,6 +58,12 @@ SCHEDULES = {  # DC-SAM, Section 5
     "pascal-5i": Schedule(2e-4, epochs=100),
     "ic-vos": Schedule(1e-4, steps=40_000),
     "ic-vos-tube": Schedule(1e-5, steps=10_000),
+    # Of the released code of the three heads; PFENet's rates are ten times what its files say, as its optimiser has them
+    "pfenet-coco": Schedule(0.2, 32, epochs=50, weight_decay=1e-4, optimizer="sgd", decay="poly", augment="pfenet-coco"),
+    "pfenet-pascal": Schedule(0.025, 4, epochs=200, weight_decay=1e-4, optimizer="sgd", decay="poly", augment="pfenet-pascal"),
+    "hdmnet-coco": Schedule(1e-4, 24, epochs=50, weight_decay=0.01, decay="poly", augment="hdmnet-coco"),
+    "hdmnet-pascal": Schedule(1e-4, 16, epochs=200, weight_decay=0.01, decay="poly", augment="hdmnet-pascal"),
+    "amnet-coco": Schedule(5e-5, 16, epochs=75, weight_decay=0.01, decay="poly", augment="hdmnet-coco"),
 }
 
 
@@ -90,6 +100,7 @@ class Request:
     cache: float = 0.0  # GiB
     start: GeneratorFile | None = None
     validation: tuple[ClassPictures, int] | None = None  # and how many episodes of it
+    augment: str = "none"  # of a head's pictures
     facts: Mapping[str, Any] = field(default_factory=dict)  # to be kept with the weights, and agreed in by a resume
 
 
@@ -108,7 +119,7 @@ def train_generator(
         UserInputError: options that do not go together, a resume with other options, weights that do not fit.
         DataError: data that cannot be read, or a loss that is no number.
     """
-    _check(request)
+    check_request(request)
     device = device_named(request.device)
     sam, decoding = _sam(request, device)
     method = drawn(lambda: make(decoding.width), options.seed)
@@ -130,10 +141,10 @@ def train_generator(
     )
     stills = ImageTrainee(method.network.to(device), Seeing(encoders, episodes.image, request.cache), method.losses)
     if request.stage == "image":
-        train(stills, episodes, options, request.out, _facts(request, method), on_report=on_report)
+        train(stills, episodes, options, request.out, agreed(request, method.name, method.options), on_report=on_report)
     else:
         trainee, tubes = TubeTrainee(stills, sam), TubeBatches(episodes, _tube_of(method, request))
-        train(trainee, tubes, options, request.out, _facts(request, method), on_report=on_report)
+        train(trainee, tubes, options, request.out, agreed(request, method.name, method.options), on_report=on_report)
     content = GeneratorFile(
         method.name, method.options, request.sam, method.network.state_dict(), _changed(request, tuning, sam), dict(request.facts)
     )
@@ -150,17 +161,23 @@ def drawn(make: Callable[[], Trainable], seed: int) -> Trainable:
         return make()
 
 
-def _check(request: Request) -> None:
+def check_request(request: Request) -> None:
+    """See that there is such a stage and annotation, and that the data can be trained on.
+
+    Raises:
+        UserInputError: there is not.
+        DataError: no class has enough pictures.
+    """
     for what, given, known in (("stage", request.stage, STAGES), ("annotation of supports", request.annotation, ANNOTATIONS)):
         if given not in known:
             raise UserInputError(f"no such {what}", given, fix=did_you_mean(given, known))
     if not request.categories:
         raise _too_few(request.data, request.shots)
-    if request.validation and not _able(request.validation[0], request.shots):
+    if request.validation and not able_classes(request.validation[0], request.shots):
         raise _too_few(request.validation[0], request.shots)
 
 
-def _able(data: ClassPictures, shots: int) -> tuple[int, ...]:
+def able_classes(data: ClassPictures, shots: int) -> tuple[int, ...]:
     """The classes that an episode can be drawn of."""
     return tuple(category for category in data.categories if len(data.members(category)) > shots)
 
@@ -216,12 +233,12 @@ def _changed(request: Request, tuning: Tuning, sam: nn.Module) -> dict[str, Any]
     return {**before, **tuning.changed(sam)}
 
 
-def _facts(request: Request, method: Trainable) -> dict[str, Any]:
-    """What a resume must agree in."""
+def agreed(request: Request, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a resume of a method with these options must agree in."""
     return {
         **request.facts,
-        "method": method.name,
-        **{f"options.{name}": value for name, value in method.options.items()},
+        "method": name,
+        **{f"options.{option}": value for option, value in options.items()},
         "data": request.data.name,
         "pictures": len(request.data),
         "categories": list(request.categories),
@@ -233,6 +250,7 @@ def _facts(request: Request, method: Trainable) -> dict[str, Any]:
         "annotation": request.annotation,
         "mirror": request.mirror,
         "balance": request.balance,
+        "augment": request.augment,
     }
 
 
@@ -241,7 +259,7 @@ def _validate(stills: ImageTrainee, trained_on: EpisodeBatches, request: Request
     if request.validation is None:
         return
     data, count = request.validation
-    batches = replace(trained_on, data=data, categories=_able(data, request.shots), seed=0, mirror=False, balance=0.0)
+    batches = replace(trained_on, data=data, categories=able_classes(data, request.shots), seed=0, mirror=False, balance=0.0)
     scores = episode_iou(stills, batches, Seeing(stills.seeing.encoders, batches.image), count)
     by_class = {name: round(mean, 4) for name, mean in class_means(scores, data.categories).items()}
     write_text(path, to_json({"episodes": count, "miou": round(float(np.mean(list(by_class.values()))), 4), "classes": by_class}))

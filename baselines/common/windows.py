@@ -59,12 +59,16 @@ def support_window(mask: Mask, view: SupportView) -> Window | None:
     return Window(first, last, start, end)
 
 
-def squared(mask: Mask, side: int) -> NDArray[np.uint8]:
-    """A mask (H, W) as (side, side) of 0 and 1, the nearest pixel deciding; one that would lose all it has keeps where it lies."""
-    resized = np.asarray(cv2.resize(mask.astype(np.uint8), (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
+def squared(mask: Mask, side: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """A mask (H, W) as (side, side), or as a height and a width, of 0 and 1: the nearest pixel decides.
+
+    One that would lose all it has keeps where it lies.
+    """
+    height, width = side if isinstance(side, tuple) else (side, side)
+    resized = np.asarray(cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
     if not resized.any():
         ys, xs = np.nonzero(mask)
-        resized[ys * side // mask.shape[0], xs * side // mask.shape[1]] = 1
+        resized[ys * height // mask.shape[0], xs * width // mask.shape[1]] = 1
     return resized
 
 

@@ -1,4 +1,4 @@
-"""`icvos train`: train DC-SAM or VRP-SAM on episodes."""
+"""`icvos train`: train DC-SAM, VRP-SAM, PFENet, HDMNet or AMNet on episodes."""
 
 from __future__ import annotations
 
@@ -12,33 +12,40 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from baselines.common.generator_file import GeneratorFile
-    from baselines.common.train_generator import Request, Trainable
+    from baselines.common.head import Head
+    from baselines.common.train_generator import Request, Schedule, Trainable
     from icvos.training.class_pictures import ClassPictures
     from icvos.training.loop import TrainOptions
 
-METHODS = ("dcsam", "vrp_sam")
+GENERATORS, HEADS = ("dcsam", "vrp_sam"), ("pfenet", "hdmnet", "amnet")
+METHODS = (*GENERATORS, *HEADS)
 
 
 @click.command("train")
-@click.option("--method", required=True, metavar="dcsam|vrp_sam", help="What to train.")
+@click.option("--method", required=True, metavar="NAME", help="dcsam, vrp_sam, pfenet, hdmnet or amnet.")
 @click.option("--data", "sources", multiple=True, required=True, metavar="coco|pascal|voc_small=DIR", help="Pictures; may be given again.")
 @click.option("--split", default="train", show_default=True, metavar="train|val", help="Of the data; val only to try things out.")
 @click.option("--out", type=options.FOLDER, required=True, help="Checkpoints, log and weights; the same folder goes on with a training.")
 @click.option("--stage", default="image", show_default=True, metavar="image|tube", help="Single pictures, or clips made of them.")
-@click.option("--schedule", metavar="NAME", help="Steps, batch and rate of a paper: coco-20i, pascal-5i, ic-vos, ic-vos-tube.")
+@click.option("--schedule", metavar="NAME", help="Of a paper: coco-20i, pascal-5i, ic-vos, ic-vos-tube, pfenet-coco, ... (docs/train.md).")
 @click.option("--steps", type=click.IntRange(1), help="Instead of the schedule's.")
 @click.option("--batch", type=click.IntRange(1), help="Episodes a step, over all processes.  [default: the schedule's, or 8]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Learning rate.  [default: the schedule's, or 1e-4]")
-@click.option("--weight-decay", type=click.FloatRange(0), default=1e-5, show_default=True, help="The release takes 1e-6.")
+@click.option("--weight-decay", type=click.FloatRange(0), help="DC-SAM's release takes 1e-6.  [default: the schedule's, or 1e-5]")
+@click.option("--optimizer", metavar="adamw|sgd", help="[default: the schedule's, or adamw]")
+@click.option("--decay", metavar="cosine|poly", help="Of the rate.  [default: the schedule's, or cosine]")
 @click.option("--warm-up", type=click.IntRange(0), default=0, show_default=True, help="Steps.")
 @click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Parts of a batch, one after the other.")
 @click.option("--fold", type=int, help="Leave this fold's classes for testing (COCO-20i, PASCAL-5i: 0 to 3).")
 @click.option("--shots", type=click.IntRange(1), default=1, show_default=True, help="Supports an episode.")
 @click.option("--annotation", default="mask", show_default=True, metavar="mask|box|scribble|point", help="How supports are marked.")
 @click.option("--mirror/--no-mirror", default=False, show_default=True, help="Mirror half of the pictures.")
+@click.option("--augment", metavar="NAME", help="Of a head's pictures: none, pfenet-coco, ...  [default: the schedule's, or none]")
 @click.option("--balance", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="0: classes equally often; 1: pictures.")
 @click.option("--train", "trained", default="generator", show_default=True, help="generator, decoder, memory, lora, with commas between.")
-@click.option("--preset", "chosen", default="default", show_default=True, metavar="NAME", help="Of DC-SAM: default, paper, release.")
+@click.option(
+    "--preset", "chosen", default="default", show_default=True, metavar="NAME", help="Of the method: default, release, paper, small, ..."
+)
 @click.option("--set", "changes", multiple=True, metavar="OPTION=VALUE", help="One option of the method; may be given again.")
 @click.option("--plain-tubes", is_flag=True, help="Tubes of unchanged pictures (Table 8).")
 @click.option("--backbone", default="efficientnet_lite0", show_default=True, metavar="NAME", help="The frozen backbone.")
@@ -53,13 +60,14 @@ METHODS = ("dcsam", "vrp_sam")
 @click.option("--seed", type=int, default=0, show_default=True, help="Names the episodes.")
 @options.as_json
 def command(**given: Any) -> None:
-    """Train a prompt generator on episodes: a picture to segment, and others of its class with masks.
+    """Train a prompt generator or a few-shot head on episodes: a picture to segment, and others of its class with masks.
 
     Interrupted, the same command goes on. What comes out, generator.safetensors, is what `icvos run --weights` takes.
 
     \b
     icvos train --method dcsam --data coco=/data/COCO --schedule ic-vos --sam sam2.1_hiera_l --backbone resnet50_v2 --out dcsam
     icvos train --method dcsam --stage tube --start dcsam/generator.safetensors --train generator,decoder,memory ...
+    icvos train --method hdmnet --preset small --data pascal=/data/VOC2012 --steps 1000 --cache 3 --out hdmnet
     icvos train --method vrp_sam --data pascal=/data/VOC2012 --fold 0 --schedule pascal-5i --out vrp-0
     accelerate launch -m icvos train --method dcsam ...
     """
@@ -70,6 +78,7 @@ def command(**given: Any) -> None:
 
     try:
         from baselines.common.train_generator import train_generator
+        from baselines.common.train_head import train_head
     except ModuleNotFoundError as error:
         raise missing_package("training", error, "models,train") from error
     data = _open(given["sources"], given["split"])
@@ -82,7 +91,10 @@ def command(**given: Any) -> None:
             advance(report.step - seen[0])
             seen[0] = report.step
 
-        path = train_generator(request, _maker(given), loop, on_report)
+        if given["method"] in HEADS:
+            path = train_head(request, _head_maker(given), given["method"], loop, on_report)
+        else:
+            path = train_generator(request, _maker(given), loop, on_report)
     said = {"weights": str(path), "steps": loop.steps, "log": str(request.out / "log.jsonl")}
     validation = request.out / "validation.json"
     if request.validation and validation.is_file():
@@ -98,6 +110,7 @@ def _said(said: dict[str, Any]) -> str:
 
 def _request(given: dict[str, Any], data: ClassPictures, start: GeneratorFile | None) -> Request:
     from baselines.common.train_generator import Request
+    from icvos.errors import UserInputError
     from icvos.files import sha256_file
     from icvos.training.episodes import fold_categories
 
@@ -108,28 +121,37 @@ def _request(given: dict[str, Any], data: ClassPictures, start: GeneratorFile | 
     facts |= {"shots": given["shots"], "seed": given["seed"]}
     facts |= {name: sha256_file(Path(given[name])) for name in ("start", "sam_weights") if given[name] and Path(given[name]).is_file()}
     named = ("out", "backbone", "sam", "sam_weights", "device", "stage", "shots", "annotation", "mirror", "balance", "cache")
+    schedule = _schedule(given)
+    chosen_augmentation = given["augment"] or (schedule.augment if given["method"] in HEADS else "none")
+    if given["method"] in GENERATORS and chosen_augmentation != "none":
+        raise UserInputError("no augmentation", given["method"], given["augment"], "none", "leave --augment: its pictures are remembered")
     trained = tuple(part.strip() for part in given["trained"].split(","))
     chosen = {name: given[name] for name in named}
-    return Request(data, usable, **chosen, trained=trained, start=start, validation=validation, facts=facts)
+    return Request(data, usable, **chosen, trained=trained, start=start, validation=validation, augment=chosen_augmentation, facts=facts)
 
 
-def _loop(given: dict[str, Any], data: ClassPictures) -> TrainOptions:
+def _schedule(given: dict[str, Any]) -> Schedule:
     from baselines.common.train_generator import SCHEDULES, Schedule
     from icvos.errors import UserInputError, did_you_mean
-    from icvos.training.loop import TrainOptions
 
     name = given["schedule"]
     if name is not None and name not in SCHEDULES:
         raise UserInputError("no such schedule", name, fix=did_you_mean(name, SCHEDULES))
-    schedule = SCHEDULES[name] if name else Schedule(given["rate"] or 1e-4, steps=given["steps"] or 0)
     if not (name or given["steps"]):
         raise UserInputError("no length of training", "icvos train", expected="--schedule or --steps", fix="pass one of them")
+    return SCHEDULES[name] if name else Schedule(1e-4, steps=given["steps"])
+
+
+def _loop(given: dict[str, Any], data: ClassPictures) -> TrainOptions:
+    from icvos.training.loop import TrainOptions
+
+    schedule = _schedule(given)
+    named = ("batch", "rate", "weight_decay", "optimizer", "decay")
     return TrainOptions(
         steps=given["steps"] or schedule.steps_for(len(data)),
-        batch=given["batch"] or schedule.batch,
-        rate=given["rate"] or schedule.rate,
         cpu=given["device"] == "cpu",
-        **{name: given[name] for name in ("weight_decay", "warm_up", "accumulate", "precision", "seed", "workers")},
+        **{name: getattr(schedule, name) if given[name] is None else given[name] for name in named},
+        **{name: given[name] for name in ("warm_up", "accumulate", "precision", "seed", "workers")},
     )
 
 
@@ -147,13 +169,36 @@ def _open(sources: Sequence[str], split: str) -> ClassPictures:
 
 
 def _read(method: str, start: Path | None) -> GeneratorFile | None:
-    from baselines import vrp_sam
-    from dcsam import method as dcsam
+    from importlib import import_module
+
     from icvos.errors import UserInputError, did_you_mean
 
     if method not in METHODS:
         raise UserInputError("no method that can be trained", method, fix=did_you_mean(method, METHODS))
-    return (dcsam if method == "dcsam" else vrp_sam).METHOD.read(start) if start else None
+    if start is None:
+        return None
+    module = import_module("dcsam.method" if method == "dcsam" else f"baselines.{method}")
+    content: GeneratorFile = module.METHOD.read(start)
+    return content
+
+
+def _head_maker(given: dict[str, Any]) -> Callable[[], Head]:
+    """How to make the head."""
+    from baselines.amnet_network import Amnet
+    from baselines.amnet_network import preset as amnet
+    from baselines.common.head import level_channels
+    from baselines.hdmnet_network import Hdmnet
+    from baselines.hdmnet_network import preset as hdmnet
+    from baselines.pfenet_network import Pfenet
+    from baselines.pfenet_network import preset as pfenet
+
+    changes = {"backbone": given["backbone"], **dict(_change(entry) for entry in given["changes"])}
+    makers: dict[str, Callable[[], Head]] = {
+        "pfenet": lambda: Pfenet(config := pfenet(given["chosen"], **changes), level_channels(config.backbone)),
+        "hdmnet": lambda: Hdmnet(config := hdmnet(given["chosen"], **changes), level_channels(config.backbone)),
+        "amnet": lambda: Amnet(config := amnet(given["chosen"], **changes), level_channels(config.backbone)),
+    }
+    return makers[given["method"]]
 
 
 def _maker(given: dict[str, Any]) -> Callable[[int], Trainable]:

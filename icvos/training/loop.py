@@ -1,4 +1,4 @@
-"""The one training loop: AdamW, a cosine, checkpoints; in one process or, by `accelerate launch`, on many GPUs.
+"""The one training loop: AdamW or SGD, a cosine or a power, checkpoints; in one process or, by `accelerate launch`, on many GPUs.
 
 What is trained is a network whose forward takes a batch and gives scalars: "loss", which is minimised, and others, which are
 logged. Only its parameters that require gradients are optimised and kept.
@@ -13,17 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from icvos.errors import DataError, UserInputError, missing_package
+from icvos.errors import DataError, UserInputError, did_you_mean, missing_package
 from icvos.files import atomic_file, make_folder, write_text
 from icvos.training.batches import Ahead, on_device
 
 MakeBatch: TypeAlias = Callable[[int, Sequence[int]], Any]  # (step, items): the same for the same, whoever makes it
 CHECKPOINT, LOG, BOARD = "checkpoint.pt", "log.jsonl", "tensorboard"
+OPTIMIZERS, DECAYS = ("adamw", "sgd"), ("cosine", "poly")
+MOMENTUM, POWER = 0.9, 0.9  # of SGD, and of the power that a rate decays by
 HARMLESS = {"workers", "report_every", "save_every"}  # options that may change between two runs of one training
 
 
@@ -44,6 +46,15 @@ class TrainOptions:
     report_every: int = 25
     save_every: int = 100
     cpu: bool = False  # though there be a GPU
+    optimizer: str = "adamw"  # or "sgd", with a momentum of 0.9
+    decay: str = "cosine"  # or "poly", the power 0.9 of what is left
+
+
+class Treatment(NamedTuple):
+    """How a parameter is trained: its part of the learning rate, and whether weight decay shrinks it."""
+
+    scale: float = 1.0
+    decayed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +74,7 @@ def train(
     out: Path,
     facts: Mapping[str, Any],
     *,
+    treat: Callable[[str], Treatment] = lambda name: Treatment(),
     on_report: Callable[[Report], None] | None = None,
 ) -> Path:
     """Train, or go on from the checkpoint in `out`; on one device an interruption changes no bit of what comes out.
@@ -73,6 +85,7 @@ def train(
         options: how.
         out: for checkpoint, log and TensorBoard.
         facts: what else a run that goes on must agree in; plain values.
+        treat: how each parameter is trained, by its name.
         on_report: called on the main process.
 
     Returns:
@@ -85,7 +98,7 @@ def train(
     accelerator = _accelerator(options)
     items = _items(options, accelerator.num_processes, accelerator.process_index)
     trained = {name: value for name, value in trainee.named_parameters() if value.requires_grad}
-    optimizer = torch.optim.AdamW(trained.values(), lr=options.rate, weight_decay=options.weight_decay)
+    optimizer = _optimizer(trained, treat, options)
     make_folder(out)
     path, said = out / CHECKPOINT, {**asdict(options), **facts}
     first = _resumed(path, trained, optimizer, said)
@@ -96,7 +109,7 @@ def train(
     with Ahead(make_batch, asked, options.workers) as batches:
         for step in range(first, options.steps):
             for group in optimizer.param_groups:
-                group["lr"] = options.rate * rate_at(step, options)
+                group["lr"] = options.rate * group["scale"] * rate_at(step, options)
             torch.manual_seed((options.seed * 1_000_003 + step) * 1_009 + accelerator.process_index)  # of dropout: known from the step
             parts = [_round(accelerator, model, next(batches), number == len(items) - 1, len(items)) for number in range(len(items))]
             means = {name: accelerator.reduce(torch.stack([part[name] for part in parts]).mean(), "mean").item() for name in parts[0]}
@@ -115,10 +128,32 @@ def train(
 
 
 def rate_at(step: int, options: TrainOptions) -> float:
-    """The part of the full learning rate at a step: a straight warm-up, then a cosine to nothing."""
+    """The part of the full learning rate at a step: a straight warm-up, then a cosine or a power to nothing."""
     if step < options.warm_up:
         return (step + 1) / options.warm_up
-    return 0.5 * (1 + math.cos(math.pi * (step - options.warm_up) / max(1, options.steps - options.warm_up)))
+    done = (step - options.warm_up) / max(1, options.steps - options.warm_up)
+    return (1 - done) ** POWER if options.decay == "poly" else 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _optimizer(trained: Mapping[str, Tensor], treat: Callable[[str], Treatment], options: TrainOptions) -> torch.optim.Optimizer:
+    """Parameters that are treated alike as one group, in the order in which their kinds first appear.
+
+    Raises:
+        UserInputError: no such optimiser or decay.
+    """
+    for what, given, known in (("optimiser", options.optimizer, OPTIMIZERS), ("decay of the rate", options.decay, DECAYS)):
+        if given not in known:
+            raise UserInputError(f"no such {what}", given, fix=did_you_mean(given, known))
+    kinds: dict[Treatment, list[Tensor]] = {}
+    for name, value in trained.items():
+        kinds.setdefault(treat(name), []).append(value)
+    groups = [
+        {"params": values, "scale": kind.scale, "weight_decay": options.weight_decay if kind.decayed else 0.0}
+        for kind, values in kinds.items()
+    ]
+    if options.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=options.rate, momentum=MOMENTUM)
+    return torch.optim.AdamW(groups, lr=options.rate)
 
 
 def _accelerator(options: TrainOptions) -> Any:
