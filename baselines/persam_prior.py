@@ -28,8 +28,10 @@ class Target(NamedTuple):
 def covered(mask: Mask, placement: Placement, grid: Size) -> Tensor:
     """How much of each cell of a grid over SAM's square a mask (H, W) of the picture covers, (h, w) in [0, 1]."""
     pixels = torch.from_numpy(mask.astype(np.float32))[None, None]
-    inside = functional.interpolate(pixels, size=placement.inside, mode="bilinear", align_corners=False, antialias=True)
     rows, columns = placement.inside
+    # To a single column torch repeats the first row all the way down, so that there are two first.
+    inside = functional.interpolate(pixels, size=(rows, max(2, columns)), mode="bilinear", align_corners=False, antialias=True)
+    inside = functional.adaptive_avg_pool2d(inside, (rows, columns))
     square = functional.pad(inside, (0, placement.side - columns, 0, placement.side - rows))
     return functional.adaptive_avg_pool2d(square, grid)[0, 0]
 

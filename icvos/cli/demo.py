@@ -28,7 +28,7 @@ def command(out: Path) -> None:
     data, release, runs = out / "data", out / "ic-vos", out / "runs"
     make_playground(data)
     _say("icvos build", f"--sources davis --data {data} --name playground --out {release}", group)
-    methods = "naive-sam2,vrp_sam,dcsam,oracle-first-frame," if find_spec("sam2") else ""
+    methods = "naive-sam2,dcsam,oracle-first-frame," if find_spec("sam2") else ""
     _say("icvos run", f"--method {methods}empty,full-frame,centre-box,support-shape,identity --benchmark {release} --out {runs}", group)
     _say("icvos score", f"{runs}", group)
     _say("icvos leaderboard", f"{runs} --format html --out {out / 'board.html'}", group)
