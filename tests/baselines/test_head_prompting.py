@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ pytest.importorskip("sam2", reason="sam2 is not installed")
 pytest.importorskip("timm", reason="timm is not installed")
 
 import torch
-from skimage import data
+from cats import CAT, HEAD, NOTHING, PIXEL
 
 from baselines.amnet import METHOD as AMNET
 from baselines.amnet_network import preset as amnet
@@ -25,41 +25,14 @@ from baselines.hdmnet_network import preset as hdmnet
 from baselines.pfenet import METHOD as PFENET
 from baselines.pfenet_network import preset as pfenet
 from icvos.errors import DataError, UserInputError
-from icvos.types import Category, Compute, Image, Mask, MaskPrompt
+from icvos.types import Compute, MaskPrompt
 
-CAT = data.cat()
 CONFIGS = {
     "pfenet": pfenet("small", backbone="efficientnet_lite0", image_size=96, width=16),
     "hdmnet": hdmnet("small", backbone="efficientnet_lite0", image_size=96, width=16, parsed=16),
     "amnet": amnet("small", backbone="efficientnet_lite0", image_size=96, width=16, parsed=16),
 }
 METHODS = pytest.mark.parametrize("method", [PFENET, HDMNET, AMNET], ids=lambda method: method.name)
-
-
-@dataclass(frozen=True)
-class Given:
-    """A support out of arrays."""
-
-    image: Image
-    mask: Mask
-    category: Category = field(default_factory=lambda: Category(17, "cat"))
-
-    def read_image(self) -> Image:
-        return self.image
-
-    def read_mask(self) -> Mask:
-        return self.mask
-
-
-def box(top: int, bottom: int, left: int, right: int) -> Mask:
-    mask = np.zeros(CAT.shape[:2], np.bool_)
-    mask[top:bottom, left:right] = True
-    return mask
-
-
-HEAD = Given(CAT, box(40, 290, 120, 400))
-NOTHING = Given(CAT, box(0, 0, 0, 0))
-PIXEL = Given(CAT, box(150, 151, 200, 201))
 
 
 def drawn(method: HeadMethod, path: Path) -> Compute:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ pytest.importorskip("sam2", reason="sam2 is not installed")
 pytest.importorskip("timm", reason="timm is not installed")
 pytest.importorskip("ot", reason="POT is not installed")
 
-from skimage import data
+
+from cats import CAT, HEAD, NOTHING, PIXEL, Given, box
 
 from baselines.common.encoders import frozen_backbone
 from baselines.matcher import EMBEDDED, OFFICIAL, HandOver, MatcherPrompts
@@ -25,35 +26,11 @@ from baselines.matcher_config import MatcherConfig, preset
 from baselines.matcher_steps import Matcher
 from icvos.errors import UserInputError
 from icvos.registry import load_method
-from icvos.types import BoxPrompt, Compute, Image, Mask, MaskPrompt, PointPrompt, Prompt
+from icvos.types import BoxPrompt, Compute, MaskPrompt, PointPrompt, Prompt
 
-CAT = data.cat()
 MATCHERS = ("matcher", "matcher-mask", "matcher-dinov2", "matcher-dinov2-mask")
 QUICK = replace(EMBEDDED, dense=6, subsets=4, image_size=256)
 BOTH: Any = pytest.mark.parametrize("hand_over", ["points", "mask"])
-
-
-@dataclass(frozen=True)
-class Given:
-    """A support out of arrays."""
-
-    image: Image
-    mask: Mask
-
-    def read_image(self) -> Image:
-        return self.image
-
-    def read_mask(self) -> Mask:
-        return self.mask
-
-
-def box(top: int, bottom: int, left: int, right: int, image: Image = CAT) -> Given:
-    mask = np.zeros(image.shape[:2], np.bool_)
-    mask[top:bottom, left:right] = True
-    return Given(image, mask)
-
-
-HEAD, NOTHING, PIXEL = box(40, 290, 120, 400), box(0, 0, 0, 0), box(150, 151, 200, 201)
 
 
 def asked(hand_over: HandOver, supports: Sequence[Given], config: MatcherConfig = QUICK) -> tuple[Prompt, list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ pytest.importorskip("segment_anything", reason="segment-anything is not installe
 pytest.importorskip("timm", reason="timm is not installed")
 
 import torch
+from cats import CAT, HEAD, NOTHING, PIXEL, Given
 from hypothesis import example, given
 from hypothesis import strategies as st
-from skimage import data
 
 from baselines.persam import HandOver, PerSamPrompts, persam, persam_f, persam_f_mask, persam_mask
 from baselines.persam_config import PRESETS, PerSamConfig, Variant, preset
@@ -30,36 +30,10 @@ from baselines.persam_segmenter import PerSam, box_around
 from icvos.errors import UserInputError
 from icvos.models.sam2 import build_sam2
 from icvos.models.token_decoding import SamFeatures
-from icvos.types import BoxPrompt, Compute, Image, Mask, MaskPrompt, PointPrompt, Prompt
+from icvos.types import BoxPrompt, Compute, Image, MaskPrompt, PointPrompt, Prompt
 
-CAT = data.cat()
 VARIANTS = pytest.mark.parametrize("variant", ["persam", "persam-f"])
 FEW = 30  # steps of PerSAM-F, where it does not matter how good it becomes
-
-
-@dataclass(frozen=True)
-class Given:
-    """A support out of arrays."""
-
-    image: Image
-    mask: Mask
-
-    def read_image(self) -> Image:
-        return self.image
-
-    def read_mask(self) -> Mask:
-        return self.mask
-
-
-def box(top: int, bottom: int, left: int, right: int) -> Mask:
-    mask = np.zeros(CAT.shape[:2], np.bool_)
-    mask[top:bottom, left:right] = True
-    return mask
-
-
-HEAD = Given(CAT, box(40, 290, 120, 400))
-NOTHING = Given(CAT, box(0, 0, 0, 0))
-PIXEL = Given(CAT, box(150, 151, 200, 201))
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 
@@ -11,40 +9,15 @@ pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sam2", reason="sam2 is not installed")
 pytest.importorskip("timm", reason="timm is not installed")
 
-from skimage import data
+
+from cats import CAT, HEAD, NOTHING, PIXEL
 
 from baselines.common.prompting import GeneratedPrompts, GeneratorMethod
 from baselines.vrp_sam import METHOD as VRP_SAM
 from dcsam.method import METHOD as DC_SAM
-from icvos.types import Compute, Image, Mask, MaskPrompt, TokenPrompt
+from icvos.types import Compute, MaskPrompt, TokenPrompt
 
-CAT = data.cat()
 METHODS = pytest.mark.parametrize("method", [DC_SAM, VRP_SAM], ids=lambda method: method.name)
-
-
-@dataclass(frozen=True)
-class Given:
-    """A support out of arrays."""
-
-    image: Image
-    mask: Mask
-
-    def read_image(self) -> Image:
-        return self.image
-
-    def read_mask(self) -> Mask:
-        return self.mask
-
-
-def box(top: int, bottom: int, left: int, right: int) -> Mask:
-    mask = np.zeros(CAT.shape[:2], np.bool_)
-    mask[top:bottom, left:right] = True
-    return mask
-
-
-HEAD = Given(CAT, box(40, 290, 120, 400))
-NOTHING = Given(CAT, box(0, 0, 0, 0))
-PIXEL = Given(CAT, box(150, 151, 200, 201))
 
 
 @METHODS
