@@ -29,6 +29,15 @@ def test_tokens_or_the_mask_that_they_give(method: GeneratorMethod) -> None:
     assert (mask.mask & HEAD.mask).sum() > 0.5 * (mask.mask | HEAD.mask).sum()  # the cat's head fills the picture
 
 
+def test_findings_name_the_episode_of_the_pass() -> None:
+    prompts = GeneratedPrompts(VRP_SAM, Compute(device="cpu"), "tokens")
+    for supports in ([HEAD], [NOTHING], [HEAD, NOTHING]):
+        prompts.prompt(CAT, supports)
+    assert [(number, finding.code) for number, finding in prompts.take_findings()] == [(1, "empty-support"), (2, "empty-support")]
+    prompts.prompt(CAT, [NOTHING])
+    assert [number for number, _ in prompts.take_findings()] == [0]
+
+
 @METHODS
 def test_supports_without_a_pixel_are_left_out_and_told(method: GeneratorMethod) -> None:
     prompts = GeneratedPrompts(method, Compute(device="cpu"), "tokens")
