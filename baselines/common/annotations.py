@@ -56,4 +56,5 @@ def _scribbled(mask: Mask, inside: np.ndarray, rng: np.random.Generator) -> Mask
         visited = inside[rng.choice(len(inside), min(BENDS, len(inside)), replace=False)]
         ordered = visited[np.argsort(visited @ rng.normal(size=2))]  # one way across the object, not to and fro
         cv2.polylines(canvas, [ordered.astype(np.int32)], False, 1, width)
+        canvas[visited[:, 1], visited[:, 0]] = 1  # of a stroke through a single pixel nothing is drawn
     return mask & (canvas > 0)

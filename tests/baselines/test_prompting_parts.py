@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from baselines.common.annotations import ANNOTATIONS, annotated
@@ -21,6 +21,7 @@ from icvos.models.sam2 import build_sam2
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(ANNOTATIONS))
+@example(80, "scribble")  # an object of one pixel
 def test_annotations_mark_what_is_meant(seed: int, kind: str) -> None:
     rng = np.random.default_rng(seed)
     mask = np.zeros((48, 64), np.bool_)
