@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from baselines.common.prompting import EMBEDDED_SAM
+from baselines.common.supports import EpisodeFindings, FirstFrame, marked
 from baselines.matcher_config import MatcherConfig, preset
 from icvos.errors import Finding, missing_package
 from icvos.propagate.base import Propagated, propagated
@@ -59,27 +60,24 @@ class MatcherPrompts:
             variant_of="" if name == "matcher" else "matcher",
             **self._facts(),
         )
-        self._findings: list[tuple[int, Finding]] = []
-        self._last: tuple[Image, Seen] | None = None
-        self._number = 0  # of the episode in its pass
+        self._noticed = EpisodeFindings()
+        self._seen = FirstFrame(lambda frame: self._matcher.see(frame))
 
     def prompt(self, frame: Image, supports: Sequence[Support]) -> Prompt:
         """What to follow; where no support marks a pixel, nothing."""
-        seen = self._seen(frame)
-        given = [(support.read_image(), support.read_mask()) for support in supports]
+        seen, findings = self._seen(frame), list[Finding]()
         if self.config.lost_support == "kept":
-            marked = [(image, mask) for image, mask in given if mask.any()]
-            if len(marked) < len(given):
-                self._tell("empty-support", "an empty mask", "at least one pixel", "this support is left out")
-            given = marked
-        prompt = self._answer(seen, self._matcher.find(seen, *zip(*given, strict=True))) if given else None
-        self._number += 1
+            kept, findings = marked(supports, self.card.name)
+            images, masks = [given.image for given in kept], [given.mask for given in kept]
+        else:
+            images, masks = [support.read_image() for support in supports], [support.read_mask() for support in supports]
+        prompt = self._answer(seen, self._matcher.find(seen, images, masks), findings) if images else None
+        self._noticed.add(findings)
         return prompt or MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """Supports without a pixel, matches that none confirms, and objects that no candidate mask fits."""
-        taken, self._findings, self._last, self._number = self._findings, [], None, 0
-        return taken
+        return self._noticed.take()
 
     def warm_up(self) -> float:
         """Build the networks, which else the first episode would wait for; the seconds that took."""
@@ -87,28 +85,22 @@ class MatcherPrompts:
         self._matcher  # noqa: B018  # built when it is asked for
         return perf_counter() - started
 
-    def _answer(self, seen: Seen, found: Found) -> Prompt:
+    def _answer(self, seen: Seen, found: Found, findings: list[Finding]) -> Prompt:
+        def tell(code: str, found: str, fix: str) -> None:
+            findings.append(Finding(code, self.card.name, found, "at least one", fix))
+
         box = BoxPrompt(self._matcher.best_box(seen, found))
         if not found.matches.confirmed and self.config.no_match == "box":
-            self._tell("no-match", "no match that holds both ways", "at least one", "the box of the matches one way is followed")
+            tell("no-match", "no match that holds both ways", "the box of the matches one way is followed")
             return box
         if self.hand_over == "points":
             points = self._matcher.in_picture(seen, found.points)
             return PointPrompt(points, np.ones(len(points), np.int32))
         mask = self._matcher.mask(seen, found)
         if mask is None or not mask.any():
-            self._tell("no-mask", "no candidate mask", "at least one", "the box of the matched points is followed")
+            tell("no-mask", "no candidate mask", "the box of the matched points is followed")
             return box
         return MaskPrompt(mask)
-
-    def _tell(self, code: str, found: str, expected: str, fix: str) -> None:
-        self._findings.append((self._number, Finding(code, self.card.name, found, expected, fix)))
-
-    def _seen(self, frame: Image) -> Seen:
-        """Frame 0, which several episodes of a clip ask about one after the other."""
-        if self._last is None or self._last[0] is not frame:
-            self._last, self._number = (frame, self._matcher.see(frame)), 0
-        return self._last[1]
 
     @cached_property
     def _matcher(self) -> Matcher:

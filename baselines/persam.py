@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
-from baselines.common.supports import marked
+from baselines.common.supports import EpisodeFindings, FirstFrame, marked
 from baselines.persam_config import PerSamConfig, preset
 from icvos.errors import Finding
 from icvos.propagate.base import Propagated, propagated
@@ -16,7 +16,6 @@ from icvos.propagate.chosen import ChosenSam2
 from icvos.types import BoxPrompt, Compute, Image, MaskPrompt, MethodCard, Prompt, Support
 
 if TYPE_CHECKING:
-    from baselines.persam_decoding import SeenPicture
     from baselines.persam_segmenter import Cascade, PerSam
 
 HandOver: TypeAlias = Literal["points and box", "mask"]
@@ -47,9 +46,8 @@ class PerSamPrompts:
             variant_of="" if hand_over == "points and box" else config.variant,
             **self.sam2.facts(),
         )
-        self._findings: list[tuple[int, Finding]] = []
-        self._answered = 0  # episodes since findings were last taken
-        self._last: tuple[Image, SeenPicture] | None = None
+        self._noticed = EpisodeFindings()
+        self._seen = FirstFrame(lambda frame: self._persam.decoding.see(frame))
 
     def prompt(self, frame: Image, supports: Sequence[Support]) -> Prompt:
         """What to follow; where no support marks a pixel, nothing."""
@@ -61,14 +59,12 @@ class PerSamPrompts:
                 expected = "a loss below that of equal weights"
                 findings.append(Finding("diverged-scales", self.card.name, "a larger one", expected, "the three masks count alike"))
             prompt = self._handed_over(self._persam.segment(self._seen(frame), learned), findings)
-        self._findings += [(self._answered, finding) for finding in findings]
-        self._answered += 1
+        self._noticed.add(findings)
         return prompt
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """Supports without a pixel, numbers that could not be learned, and frames on which every mask was empty."""
-        taken, self._findings, self._answered = self._findings, [], 0
-        return taken
+        return self._noticed.take()
 
     def _handed_over(self, cascade: Cascade, findings: list[Finding]) -> Prompt:
         from baselines.persam_segmenter import box_around
@@ -82,12 +78,6 @@ class PerSamPrompts:
             findings.append(Finding("empty-cascade", self.card.name, "no mask with a pixel", "a mask on frame 0", "the clicks go alone"))
             return clicks
         return BoxPrompt(box + np.array([0, 0, 1, 1]), clicks)  # edges of pixels, so that one of them alone has an area
-
-    def _seen(self, frame: Image) -> SeenPicture:
-        """Frame 0, which several episodes of a clip ask for one after the other."""
-        if self._last is None or self._last[0] is not frame:
-            self._last = (frame, self._persam.decoding.see(frame))
-        return self._last[1]
 
     @cached_property
     def _persam(self) -> PerSam:

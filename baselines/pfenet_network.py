@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.common.features import Deepen, masked_average, min_max, prior_mask
+from baselines.common.features import Deepen, masked_average, mean_over_shots, min_max, prior_mask
 from baselines.common.fitting import Fit
 from baselines.common.generator_file import GeneratorFile
 from baselines.common.head import Head, HeadConfig, chosen, official_parts
@@ -107,12 +107,11 @@ class Pfenet(Head):
             masks: (B, K, H, W) of 0 and 1.
             targets: of no use here.
         """
-        shots = masks.shape[1]
         whole = masks.flatten(0, 1)[:, None].to(query.level3.dtype)
         grid = query.size(self.config.grid)
         asked, shown = self.down_query(together(query, grid)), self.down_supp(together(supports, grid))
-        prototype = _over_shots(masked_average(shown, soft_on_grid(whole, grid)), shots)
-        prior = bilinear(_over_shots(_prior(query, supports, whole), shots), grid)
+        prototype = mean_over_shots(masked_average(shown, soft_on_grid(whole, grid)), len(asked))
+        prior = bilinear(mean_over_shots(_prior(query, supports, whole), len(asked)), grid)
         enriched, inner = self._enriched(asked, prototype[:, :, None, None], prior)
         merged = self.res1(enriched)
         return Enriched(asked, prototype, prior, inner, self.cls(self.res2(merged) + merged))
@@ -155,11 +154,6 @@ def _convolved(width: int, times: int) -> nn.Sequential:
 def _classified(width: int) -> nn.Sequential:
     """Logits of background and object."""
     return nn.Sequential(*_convolved(width, 1), nn.Dropout2d(0.1), nn.Conv2d(width, 2, 1))
-
-
-def _over_shots(values: Tensor, shots: int) -> Tensor:
-    """(B * K, ...) to the means (B, ...)."""
-    return values.view(-1, shots, *values.shape[1:]).mean(1)
 
 
 def deepened(level2: Tensor, level3: Tensor, deepen: Deepen, masks: Tensor | None = None) -> Levels:

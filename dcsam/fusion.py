@@ -9,7 +9,7 @@ from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.common.features import Seen, masked_average, middle_levels, resized
+from baselines.common.features import Seen, masked_average, mean_over_shots, middle_levels, resized
 from dcsam.config import DcSamConfig
 from icvos.models.token_decoding import SamFeatures
 
@@ -69,7 +69,7 @@ class Fusion(nn.Module):
         """
         count = len(prior)
         prototypes = masked_average(supports.features, masks)  # M (x) F: (B * K, C)
-        mean = prototypes.view(count, -1, prototypes.shape[1]).mean(1)
+        mean = mean_over_shots(prototypes, count)
         merged = self._merged(layer, supports, prototypes, masks)  # Equation 15
         return Fused(
             merged.view(count, -1, *merged.shape[1:]),

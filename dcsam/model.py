@@ -9,7 +9,7 @@ from sam2.modeling.position_encoding import PositionEmbeddingSine
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.common.features import Deepen, Seen, min_max, on_grid, prior_mask
+from baselines.common.features import Deepen, Seen, min_max, on_grid, similarity_map
 from dcsam.config import DcSamConfig
 from dcsam.fusion import Fused, Fusion
 from dcsam.prompts import Branch, Keys, as_keys, together
@@ -100,9 +100,7 @@ class DcSam(nn.Module):
 
     def _prior(self, asked: Tensor, shown: Tensor, masks: Tensor, grid: Tensor) -> Tensor:
         """(B, 1, h, w), the mean over the shots of an episode."""
-        shots = len(shown) // len(asked)
-        each = prior_mask(asked.repeat_interleave(shots, 0), shown, masks)
-        mean = each.view(-1, shots, *each.shape[1:]).mean(1)
+        mean = similarity_map(asked, shown, masks)
         mean = functional.interpolate(mean, size=grid.shape[-2:], mode="bilinear", align_corners=True)
         return min_max(mean) if self.config.prior == "min-max" else mean
 

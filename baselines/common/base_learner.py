@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.common.features import NORM_FLOOR, prior_mask
+from baselines.common.features import NORM_FLOOR
 from baselines.common.levels import bilinear
 from baselines.common.mixer import FrozenNorm
 
@@ -142,22 +142,6 @@ def merging(first: float = 1.0) -> nn.Conv2d:
     with torch.no_grad():
         layer.weight.copy_(torch.tensor([[first, 0.0]])[:, :, None, None])
     return layer
-
-
-def similarity_map(query: Tensor, supports: Tensor, masks: Tensor) -> Tensor:
-    """The largest cosine of each place of a query to a marked place of its supports, the mean over them.
-
-    Args:
-        query: (B, C, h, w).
-        supports: (B * K, C, h, w).
-        masks: (B * K, 1, h, w) of 0 and 1.
-
-    Returns:
-        (B, 1, h, w).
-    """
-    shots = len(supports) // len(query)
-    each = prior_mask(query.repeat_interleave(shots, 0), supports, masks)
-    return each.view(-1, shots, *each.shape[1:]).mean(1)
 
 
 def cross_entropy(logits: Tensor, truth: Tensor) -> Tensor:

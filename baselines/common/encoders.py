@@ -10,6 +10,7 @@ from PIL import Image as PilImage
 from torch import Tensor
 
 from baselines.common.features import Seen
+from baselines.common.fitting import as_pixels
 from icvos.errors import UserInputError, did_you_mean
 from icvos.models.backbones import BACKBONES, Backbone, load_backbone
 from icvos.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Triple
@@ -72,5 +73,4 @@ def middle_channels_of(backbone: str) -> int:
 def as_batch(images: Sequence[Image], side: int, mean: Triple, std: Triple) -> Tensor:
     """Pictures (H, W, 3) RGB uint8 resized and normalised: (B, 3, side, side) float."""
     resized = [np.asarray(PilImage.fromarray(image).resize((side, side), PilImage.Resampling.BILINEAR)) for image in images]
-    pixels = torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).float() / 255
-    return (pixels - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    return as_pixels(resized, mean, std)

@@ -7,8 +7,8 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from baselines.common.levels import bilinear, nearest_on_grid
 from icvos.models.token_decoding import SamFeatures
 
 Deepen: TypeAlias = Callable[[Tensor], Tensor]  # a backbone's last stage: level 3 (B, C3, h, w) to level 4 (B, C4, h', w')
@@ -43,9 +43,7 @@ class Seen(NamedTuple):
 
 def resized(maps: Tensor, like: Tensor) -> Tensor:
     """Maps (B, C, h, w) on the grid of others, bilinear with corners on corners; untouched where they are on it."""
-    if maps.shape[-2:] == like.shape[-2:]:
-        return maps
-    return functional.interpolate(maps, size=like.shape[-2:], mode="bilinear", align_corners=True)
+    return maps if maps.shape[-2:] == like.shape[-2:] else bilinear(maps, like.shape[-2:])
 
 
 def middle_levels(seen: Seen) -> Tensor:
@@ -54,17 +52,13 @@ def middle_levels(seen: Seen) -> Tensor:
 
 
 def on_grid(masks: Tensor, like: Tensor) -> Tensor:
-    """Masks (B, H, W) of 0 and 1 on a grid, (B, 1, h, w): the nearest pixel decides.
+    """Masks (B, H, W) of 0 and 1 on the grid of others, (B, 1, h, w); see `nearest_on_grid`."""
+    return nearest_on_grid(masks[:, None].to(like.dtype), like.shape[-2:])
 
-    A mask that has pixels and would lose all of them so keeps the cells that it touches: a small object is no empty one.
-    """
-    pixels = masks[:, None].to(like.dtype)
-    nearest = functional.interpolate(pixels, size=like.shape[-2:], mode="nearest")
-    lost = (nearest.flatten(1).sum(1) == 0) & (pixels.flatten(1).sum(1) > 0)
-    if not lost.any():
-        return nearest
-    touched = functional.adaptive_max_pool2d(pixels, like.shape[-2:])
-    return torch.where(lost[:, None, None, None], touched, nearest)
+
+def mean_over_shots(values: Tensor, count: int) -> Tensor:
+    """(B * K, ...), the K of one episode together, to the means (B, ...) of B = `count` episodes."""
+    return values.view(count, -1, *values.shape[1:]).mean(1)
 
 
 def masked_average(maps: Tensor, masks: Tensor) -> Tensor:
@@ -89,6 +83,12 @@ def prior_mask(query: Tensor, support: Tensor, masks: Tensor) -> Tensor:
     likeness = torch.einsum("bcl,bcm->blm", shown, asked) / (norms + NORM_FLOOR)
     nearest: Tensor = likeness.amax(1)
     return nearest.view(len(query), 1, *query.shape[-2:])
+
+
+def similarity_map(query: Tensor, supports: Tensor, masks: Tensor) -> Tensor:
+    """The same for supports (B * K, C, h, w) with masks (B * K, 1, H, W), the K of one episode together: the mean over them."""
+    each = prior_mask(query.repeat_interleave(len(supports) // len(query), 0), supports, masks)
+    return mean_over_shots(each, len(query))
 
 
 def min_max(maps: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from baselines.common.prompting import SupportPrompts, facts_of, found_weights
-from baselines.common.supports import Marked
+from baselines.common.prompting import SupportPrompts, facts_of, found_weights, read_weights
+from baselines.common.supports import FirstFrame, Marked
 from baselines.common.windows import seen_through, support_window
 from icvos.propagate.base import Propagated, propagated
 from icvos.propagate.chosen import ChosenSam2
@@ -44,15 +44,8 @@ class HeadMethod:
     most: int | None = None  # supports that it can look at
 
     def read(self, path: Path) -> GeneratorFile:
-        """A file of weights: what `icvos train` wrote, or a released checkpoint.
-
-        Raises:
-            UserInputError: there is no such file, or it is of another method.
-            DataError: it cannot be read.
-        """
-        from baselines.common.generator_file import read_generator
-
-        return self.parts().read_official(path) if path.suffix in {".pt", ".pth"} else read_generator(path, self.name)
+        """A file of weights; see `read_weights`."""
+        return read_weights(path, self.name, self.parts().read_official)
 
     def build(self, content: GeneratorFile) -> Head:
         """The network with its weights.
@@ -96,7 +89,7 @@ class HeadPrompts(SupportPrompts):
         summary = f"{method.summary}; its mask of frame 0 to SAM 2"
         card = MethodCard(method.name, summary=summary, paper=method.paper, hand_over="mask", **facts_of(method, compute))
         super().__init__(method, compute, card)
-        self._last: tuple[Image, Levels] | None = None
+        self._seen = FirstFrame(self._look)
         if compute.weights is not None:
             self.file  # noqa: B018  # one that does not fit is told of before anything is fetched or written
 
@@ -130,13 +123,10 @@ class HeadPrompts(SupportPrompts):
             background, target = unfitted(answer.on_grid(), (frame.shape[0], frame.shape[1]), config.fit)[0]
             return MaskPrompt((target > background).cpu().numpy())
 
-    def _seen(self, frame: Image) -> Levels:
-        """Maps of frame 0, which several episodes of a clip ask for one after the other."""
+    def _look(self, frame: Image) -> Levels:
         from baselines.common.head import looked_at
 
-        if self._last is None or self._last[0] is not frame:
-            self._last = (frame, looked_at(*self._ready, [frame]))
-        return self._last[1]
+        return looked_at(*self._ready, [frame])
 
     @cached_property
     def _ready(self) -> _Ready:

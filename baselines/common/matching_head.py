@@ -23,10 +23,9 @@ from baselines.common.base_learner import (
     merging,
     over_shots,
     shot_weights,
-    similarity_map,
     style_distance,
 )
-from baselines.common.features import masked_average
+from baselines.common.features import masked_average, mean_over_shots, similarity_map
 from baselines.common.head import Head, HeadConfig, official_parts
 from baselines.common.levels import Levels, bilinear, nearest_on_grid, soft_on_grid, together
 from icvos.categories import CATEGORIES
@@ -123,13 +122,13 @@ class MatchingHead(Head):
             masks: (B, K, H, W) of 0 and 1.
             targets: (B,), see `base_background`.
         """
-        shots, grid = masks.shape[1], query.size(self.config.grid)
+        grid = query.size(self.config.grid)
         whole = masks.flatten(0, 1)[:, None].to(query.level3.dtype)
         asked, shown = self.down_query(together(query, grid)), self.down_supp(together(supports, grid))
         prototypes = masked_average(shown, soft_on_grid(whole, grid))
         similarity = torch.cat([self._similarity(*pair, whole, grid) for pair in self._compared(query, supports)], 1)
         spread = _spread(prototypes, grid)
-        mean = spread.view(len(asked), shots, *spread.shape[1:]).mean(1)
+        mean = mean_over_shots(spread, len(asked))
         base_logits = self._base_logits(query, grid)
         counted_out = targets if self.training or self.config.base_map == "drop target" else None
         return Prepared(

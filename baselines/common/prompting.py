@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
-from baselines.common.supports import Marked, marked
+from baselines.common.supports import EpisodeFindings, FirstFrame, Marked, marked
 from baselines.common.windows import SupportView, seen_through, squared, support_window
 from icvos.errors import Finding, UserInputError
 from icvos.files import sha256_file
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from baselines.common.encoders import Encoders
-    from baselines.common.features import Seen
     from baselines.common.generator_file import GeneratorFile
 
 EMBEDDED_SAM = "sam2_nano"  # which the embedded generators were trained with
@@ -50,15 +49,8 @@ class GeneratorMethod:
     parts: Callable[[], Parts]
 
     def read(self, path: Path) -> GeneratorFile:
-        """A file of weights: what `icvos train` wrote, or a checkpoint under the released code's names.
-
-        Raises:
-            UserInputError: there is no such file, or it is of another method.
-            DataError: it cannot be read.
-        """
-        from baselines.common.generator_file import read_generator
-
-        return self.parts().read_official(path) if path.suffix in {".pt", ".pth"} else read_generator(path, self.name)
+        """A file of weights; see `read_weights`."""
+        return read_weights(path, self.name, self.parts().read_official)
 
     def build(self, content: GeneratorFile, width: int) -> tuple[nn.Module, Any]:
         """The network with its weights, and its options.
@@ -107,8 +99,7 @@ class SupportPrompts(ABC):
 
     def __init__(self, method: TrainedMethod, compute: Compute, card: MethodCard) -> None:
         self.method, self.compute, self.card = method, compute, card
-        self._findings: list[tuple[int, Finding]] = []
-        self._answered = 0  # episodes since findings were last taken
+        self._noticed = EpisodeFindings()
 
     @property
     @abstractmethod
@@ -126,14 +117,12 @@ class SupportPrompts(ABC):
         if len(given) > trained:
             used = "all are used" if self.most is None else "the first is used" if self.most == 1 else f"the first {self.most} are used"
             findings.append(Finding("more-supports", self.card.name, f"{len(given)} supports", f"{trained}, as in training", used))
-        self._findings += [(self._answered, finding) for finding in findings]
-        self._answered += 1
+        self._noticed.add(findings)
         return self._answer(frame, given[: self.most]) if given else MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """Supports without a pixel, and more of them than in training."""
-        taken, self._findings, self._answered = self._findings, [], 0
-        return taken
+        return self._noticed.take()
 
 
 class GeneratedPrompts(SupportPrompts):
@@ -162,7 +151,7 @@ class GeneratedPrompts(SupportPrompts):
             **facts_of(method, compute),
         )
         super().__init__(method, compute, card)
-        self._last: tuple[Image, Seen] | None = None
+        self._seen = FirstFrame(lambda frame: self._ready.encoders.see([frame]))
         if compute.weights is not None or compute.sam != EMBEDDED_SAM:
             self.file  # noqa: B018  # one that does not fit is told of before anything is fetched or written
 
@@ -196,12 +185,6 @@ class GeneratedPrompts(SupportPrompts):
                 return TokenPrompt(out.tokens[0].float().cpu().numpy())
             return MaskPrompt((out.enlarged((frame.shape[0], frame.shape[1]))[0] > 0).cpu().numpy())
 
-    def _seen(self, frame: Image) -> Seen:
-        """Features of frame 0, which several episodes of a clip ask for one after the other."""
-        if self._last is None or self._last[0] is not frame:
-            self._last = (frame, self._ready.encoders.see([frame]))
-        return self._last[1]
-
     @cached_property
     def _ready(self) -> _Ready:
         from baselines.common.encoders import Encoders, frozen_backbone
@@ -230,6 +213,18 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
         said, licence = f"{Path(chosen).name} {sha256_file(found_weights(method, compute))}", ""
     seen = tuple(dict.fromkeys((*data, *facts.get("training_data", ()))))
     return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen}
+
+
+def read_weights(path: Path, method: str, read_official: Callable[[Path], GeneratorFile]) -> GeneratorFile:
+    """A file of weights: what `icvos train` wrote, or a checkpoint under the released code's names.
+
+    Raises:
+        UserInputError: there is no such file, or it is of another method.
+        DataError: it cannot be read.
+    """
+    from baselines.common.generator_file import read_generator
+
+    return read_official(path) if path.suffix in {".pt", ".pth"} else read_generator(path, method)
 
 
 def found_weights(method: TrainedMethod, compute: Compute) -> Path:
