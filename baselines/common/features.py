@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -35,10 +35,30 @@ class Seen(NamedTuple):
             raise ValueError("these pictures were not shown to SAM: give Seen its features")
         return self.sam
 
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Every map."""
+        sam = self.sam_features
+        return (self.level2, self.level3, sam.embedding, *sam.fine)
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Seen:
+        """Every map changed."""
+        return _seen(map(change, self.parts))
+
     def picked(self, which: Tensor) -> Seen:
         """Of these pictures only, by index (N,)."""
         sam = self.sam and SamFeatures(self.sam.embedding[which], tuple(level[which] for level in self.sam.fine))
         return Seen(self.level2[which], self.level3[which], sam)
+
+
+def stacked(pictures: Sequence[Seen]) -> Seen:
+    """Maps of several pictures as one batch."""
+    return _seen(torch.cat(part) for part in zip(*(seen.parts for seen in pictures), strict=True))
+
+
+def _seen(parts: Iterable[Tensor]) -> Seen:
+    level2, level3, embedding, *fine = parts
+    return Seen(level2, level3, SamFeatures(embedding, tuple(fine)))
 
 
 def resized(maps: Tensor, like: Tensor) -> Tensor:

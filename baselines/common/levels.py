@@ -31,6 +31,11 @@ class Levels(NamedTuple):
             raise ValueError("these pictures have no level 4: give Levels the backbone's last map")
         return self.level4
 
+    @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Every map that is there."""
+        return tuple(maps for maps in self if maps is not None)
+
     def mapped(self, change: Callable[[Tensor], Tensor]) -> Levels:
         """Every map changed."""
         level4, level5 = (None if maps is None else change(maps) for maps in (self.level4, self.level5))

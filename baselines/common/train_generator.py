@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,12 +14,12 @@ from torch import nn
 from baselines.common.annotations import ANNOTATIONS, Annotation
 from baselines.common.encoders import Encoders, frozen_backbone
 from baselines.common.episodes import EpisodeBatches, Tube, TubeBatches
+from baselines.common.fitting import Fit
 from baselines.common.generator_file import GeneratorFile, write_generator
-from baselines.common.training import ImageTrainee, Losses, Seeing, TubeTrainee, class_means, episode_iou
+from baselines.common.training import ImageTrainee, Losses, Seeing, TubeTrainee, episode_iou, write_validation
 from baselines.common.tuning import Adapters, Tuning
 from baselines.common.windows import SupportView
 from icvos.errors import DataError, UserInputError, did_you_mean
-from icvos.files import to_json, write_text
 from icvos.models.backbones import BACKBONES
 from icvos.models.checkpoints import load_weights, put_into
 from icvos.models.compute import device_named
@@ -32,7 +32,7 @@ from icvos.types import Image, Mask
 
 IMAGE_SIZES = {"efficientnet_lite0": 384, "dinov2_s14": 896, "dinov2_b14": 896, "dinov2_l14": 896}  # others: 512, as in both papers
 STAGES = ("image", "tube")
-RESULT = "generator.safetensors"
+RESULT, VALIDATION = "generator.safetensors", "validation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,9 @@ SCHEDULES = {  # DC-SAM, Section 5
     "hdmnet-pascal": Schedule(1e-4, 16, epochs=200, weight_decay=0.01, decay="poly", augment="hdmnet-pascal"),
     "amnet-coco": Schedule(5e-5, 16, epochs=75, weight_decay=0.01, decay="poly", augment="hdmnet-coco"),
 }
+
+
+Made = TypeVar("Made")
 
 
 class Trainable(NamedTuple):
@@ -128,17 +131,7 @@ def train_generator(
     tuning.prepare(method.network, sam, encoding=request.stage == "tube")
     backbone = frozen_backbone(request.backbone).to(device)
     encoders = Encoders(backbone, decoding, method.image_size)
-    episodes = EpisodeBatches(
-        request.data,
-        request.categories,
-        request.shots,
-        method.image_size,
-        options.seed,
-        request.mirror,
-        request.annotation,
-        request.balance,
-        method.view,
-    )
+    episodes = episodes_of(request, method.image_size, options.seed, method.view)
     stills = ImageTrainee(method.network.to(device), Seeing(encoders, episodes.image, request.cache), method.losses)
     if request.stage == "image":
         train(stills, episodes, options, request.out, agreed(request, method.name, method.options), on_report=on_report)
@@ -150,15 +143,29 @@ def train_generator(
     )
     write_generator(request.out / RESULT, content)
     if request.validation:
-        _validate(stills, episodes, request, request.out / "validation.json")
+        data, count = request.validation
+        batches = held_back(episodes, data)
+        scores = episode_iou(stills, batches, Seeing(encoders, batches.image), count)
+        write_validation(request.out / VALIDATION, scores, data.categories)
     return request.out / RESULT
 
 
-def drawn(make: Callable[[], Trainable], seed: int) -> Trainable:
-    """A method whose first weights come from `seed`; numbers that others draw are left alone."""
+def drawn(make: Callable[[], Made], seed: int) -> Made:
+    """A method, or its network, whose first weights come from `seed`; numbers that others draw are left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
+
+
+def episodes_of(request: Request, side: int, seed: int, view: SupportView, fit: Fit = "square") -> EpisodeBatches:
+    """What is trained on, in squares of `side` pixels; see `EpisodeBatches`."""
+    asked = (request.mirror, request.annotation, request.balance)
+    return EpisodeBatches(request.data, request.categories, request.shots, side, seed, *asked, view, fit)
+
+
+def held_back(trained_on: EpisodeBatches, data: ClassPictures) -> EpisodeBatches:
+    """The same of pictures that were not trained on, as they are, for measuring."""
+    return replace(trained_on, data=data, categories=able_classes(data, trained_on.shots), seed=0, mirror=False, balance=0.0)
 
 
 def check_request(request: Request) -> None:
@@ -212,13 +219,24 @@ def _begin(request: Request, method: Trainable, sam: nn.Module) -> None:
     """Load what training starts from."""
     if request.start is None:
         return
-    if request.start.sam != request.sam or dict(request.start.options) != dict(method.options):
-        then, now = {"sam": request.start.sam, **request.start.options}, {"sam": request.sam, **method.options}
-        differing = [f"{name} {then.get(name)!r} (now {now.get(name)!r})" for name in now if then.get(name) != now[name]]
-        fix = "change them, or leave --start"
-        raise UserInputError("a start with other options", "--start", ", ".join(differing), "the same options", fix)
+    check_start({"sam": request.start.sam, **request.start.options}, {"sam": request.sam, **method.options})
     load_weights(method.network, request.start.generator, "--start")
     put_into(sam, request.start.sam_state, "--start")
+
+
+def check_start(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """See that training starts from weights with the same options; lists stand for tuples, which a file does not have.
+
+    Raises:
+        UserInputError: it does not; says which differ.
+    """
+    before, after = ({name: list(value) if isinstance(value, tuple) else value for name, value in given.items()} for given in (then, now))
+    differing = [
+        f"{name} {before.get(name)!r} (now {after.get(name)!r})" for name in {**after, **before} if before.get(name) != after.get(name)
+    ]
+    if differing:
+        fix = "change them, or leave --start"
+        raise UserInputError("a start with other options", "--start", ", ".join(differing), "the same options", fix)
 
 
 def _tube_of(method: Trainable, request: Request) -> Callable[[Image, Mask, np.random.Generator], Tube]:
@@ -252,14 +270,3 @@ def agreed(request: Request, name: str, options: Mapping[str, Any]) -> dict[str,
         "balance": request.balance,
         "augment": request.augment,
     }
-
-
-def _validate(stills: ImageTrainee, trained_on: EpisodeBatches, request: Request, path: Path) -> None:
-    """IoU on episodes of pictures that were not trained on."""
-    if request.validation is None:
-        return
-    data, count = request.validation
-    batches = replace(trained_on, data=data, categories=able_classes(data, request.shots), seed=0, mirror=False, balance=0.0)
-    scores = episode_iou(stills, batches, Seeing(stills.seeing.encoders, batches.image), count)
-    by_class = {name: round(mean, 4) for name, mean in class_means(scores, data.categories).items()}
-    write_text(path, to_json({"episodes": count, "miou": round(float(np.mean(list(by_class.values()))), 4), "classes": by_class}))

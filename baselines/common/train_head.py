@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +18,20 @@ from baselines.common.episodes import EpisodeBatches, Shown
 from baselines.common.generator_file import GeneratorFile, write_generator
 from baselines.common.head import Head, head_backbone, looked_at
 from baselines.common.levels import Levels, stacked
-from baselines.common.train_generator import RESULT, Request, able_classes, agreed, check_request
-from baselines.common.training import GIBIBYTE, class_means
+from baselines.common.memory import Memory
+from baselines.common.train_generator import (
+    RESULT,
+    VALIDATION,
+    Request,
+    agreed,
+    check_request,
+    check_start,
+    drawn,
+    episodes_of,
+    held_back,
+)
+from baselines.common.training import scores_by_class, write_validation
 from icvos.errors import UserInputError
-from icvos.files import to_json, write_text
 from icvos.models.backbones import Backbone
 from icvos.models.checkpoints import load_weights
 from icvos.models.compute import device_named
@@ -79,31 +90,21 @@ class Sight:
             image: reads a picture.
             cache: GiB of maps kept in half precision; 0 for none.
         """
-        self.head, self.backbone, self.image = head, backbone, image
-        self.remembers, self.room, self.known = cache > 0, int(cache * GIBIBYTE), dict[tuple[Shown, int | None], Levels]()
+        self.head, self.backbone, self.image, self.memory = head, backbone, image, Memory[Levels](cache)
 
     def __call__(self, pictures: Sequence[Shown], masks: Tensor | None = None, categories: Sequence[int] | None = None) -> Levels:
         """Maps of pictures; of supports with masks (B, 1, S, S) and the classes that these are of."""
-        if not self.remembers:
-            return looked_at(self.head, self.backbone, [self.image(shown) for shown in pictures], masks)
-        seen = [
-            self._recalled(shown, None if masks is None else masks[place : place + 1], categories[place] if categories else None)
-            for place, shown in enumerate(pictures)
-        ]
+        if not self.memory:
+            return self._looked(pictures, masks)
+        seen = []
+        for place, shown in enumerate(pictures):
+            mask = None if masks is None else masks[place : place + 1]
+            key = (shown, categories[place] if categories else None)
+            seen.append(self.memory(key, partial(self._looked, [shown], mask)))
         return stacked(seen)
 
-    def _recalled(self, shown: Shown, mask: Tensor | None, category: int | None) -> Levels:
-        """From memory, or now; rounded either way, so that what is remembered makes no difference."""
-        key = (shown, category)
-        seen = self.known.get(key)
-        if seen is None:
-            looked = looked_at(self.head, self.backbone, [self.image(shown)], mask)
-            seen = looked.mapped(lambda maps: maps.to(torch.float16))
-            size = sum(part.numel() * 2 for part in seen if part is not None)
-            if self.room >= size:
-                self.room -= size
-                self.known[key] = seen
-        return seen.mapped(lambda maps: maps.float())
+    def _looked(self, pictures: Sequence[Shown], masks: Tensor | None) -> Levels:
+        return looked_at(self.head, self.backbone, [self.image(shown) for shown in pictures], masks)
 
 
 class HeadTrainee(nn.Module):
@@ -159,26 +160,16 @@ def train_head(
     """
     check_request(request)
     how = _augmentation(request)
-    head = _drawn(make, options.seed)
+    head = drawn(make, options.seed)
     config = head.config
-    said = {**asdict(config)}
+    said = asdict(config)
     _check_stage(request, name, said)
     backbone = head_backbone(config.backbone, request.start.backbone if request.start else {})
     if request.start is not None:
-        _begin(request.start, head, said)
+        check_start(request.start.options, said)
+        load_weights(head, request.start.generator, "--start")
     device = device_named(request.device)
-    episodes = EpisodeBatches(
-        request.data,
-        request.categories,
-        request.shots,
-        config.image_size,
-        options.seed,
-        request.mirror,
-        request.annotation,
-        request.balance,
-        config.support_view,
-        config.fit,
-    )
+    episodes = episodes_of(request, config.image_size, options.seed, config.support_view, config.fit)
     sight = Sight(head, backbone.to(device), episodes.image, request.cache)
     trainee = HeadTrainee(head.to(device), sight)
     batches, facts = HeadBatches(episodes, how), agreed(request, name, said)
@@ -186,7 +177,9 @@ def train_head(
     own = request.start.backbone if request.start else {}
     write_generator(request.out / RESULT, GeneratorFile(name, said, "", head.state_dict(), facts=dict(request.facts), backbone=own))
     if request.validation:
-        _validate(trainee, episodes, request)
+        data, count = request.validation
+        scores = _measured(trainee, held_back(episodes, data), count)
+        write_validation(request.out / VALIDATION, scores, data.categories)
     return request.out / RESULT
 
 
@@ -198,13 +191,6 @@ def _augmentation(request: Request) -> Augmentation | None:
             "augmented pictures are new each time, with masks", f"--augment {request.augment}", found, fix=f"leave {found}"
         )
     return how
-
-
-def _drawn(make: Callable[[], Head], seed: int) -> Head:
-    """A head whose first weights come from `seed`; numbers that others draw are left alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()
 
 
 def _check_stage(request: Request, name: str, options: dict[str, object]) -> None:
@@ -220,33 +206,9 @@ def _check_stage(request: Request, name: str, options: dict[str, object]) -> Non
         raise UserInputError("no base learner", name, "no weights of one", "those of a network trained on base classes", fix)
 
 
-def _begin(start: GeneratorFile, head: Head, options: dict[str, object]) -> None:
-    """Load what training starts from."""
-    then, now = ({option: _plain(value) for option, value in given.items()} for given in (start.options, options))
-    differing = [f"{option} {then.get(option)!r} (now {value!r})" for option, value in now.items() if then.get(option) != value]
-    if differing:
-        fix = "change them, or leave --start"
-        raise UserInputError("a start with other options", "--start", ", ".join(differing), "the same options", fix)
-    load_weights(head, start.generator, "--start")
-
-
-def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value  # a file has no tuples
-
-
 @torch.no_grad()
-def _validate(trainee: HeadTrainee, trained_on: EpisodeBatches, request: Request, batch: int = 8) -> None:
-    """IoU on episodes of pictures that were not trained on."""
-    if request.validation is None:
-        return
-    data, count = request.validation
-    batches = HeadBatches(replace(trained_on, data=data, categories=able_classes(data, request.shots), seed=0, mirror=False, balance=0.0))
-    trainee.sight, scores = Sight(trainee.head, trainee.sight.backbone, batches.episodes.image), dict[int, list[float]]()
+def _measured(trainee: HeadTrainee, episodes: EpisodeBatches, count: int) -> dict[int, list[float]]:
+    """IoUs of so many episodes, by class."""
+    trainee.sight = Sight(trainee.head, trainee.sight.backbone, episodes.image)
     trainee.eval()
-    for first in range(0, count, batch):
-        drawn = batches(0, range(first, min(first + batch, count)))
-        for category, iou in zip(drawn.categories, trainee.iou(*trainee.answer(drawn)).tolist(), strict=True):
-            scores.setdefault(category, []).append(iou)
-    by_class = {name: round(mean, 4) for name, mean in class_means(scores, data.categories).items()}
-    miou = round(float(np.mean(list(by_class.values()))), 4)
-    write_text(request.out / "validation.json", to_json({"episodes": count, "miou": miou, "classes": by_class}))
+    return scores_by_class(HeadBatches(episodes), count, lambda batch: trainee.iou(*trainee.answer(batch)))

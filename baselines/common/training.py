@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, Self
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import torch
@@ -12,14 +14,16 @@ from torch import Tensor, nn
 
 from baselines.common.encoders import Encoders, as_batch
 from baselines.common.episodes import EpisodeBatch, EpisodeBatches, Shown, TubeBatch
-from baselines.common.features import Seen
+from baselines.common.features import Seen, stacked
+from baselines.common.memory import Memory
+from icvos.files import to_json, write_text
 from icvos.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
-from icvos.models.token_decoding import SamFeatures, enlarged
+from icvos.models.token_decoding import enlarged
 from icvos.training.losses import LOGIT_LIMIT, mask_iou
 from icvos.training.tracking import Clips, followed, prompted_by_tokens
 from icvos.types import Image
 
-GIBIBYTE = 1 << 30
+Drawn = TypeVar("Drawn", bound=Any)  # a batch that has `categories`
 
 
 class Answered(Protocol):
@@ -49,26 +53,16 @@ class Seeing:
             image: reads a picture.
             cache: GiB of features kept in half precision; 0 for none.
         """
-        self.encoders, self.image = encoders, image
-        self.room, self.known = int(cache * GIBIBYTE), dict[Shown, Seen]()
-        self.remembers = self.room > 0
+        self.encoders, self.image, self.memory = encoders, image, Memory[Seen](cache)
 
     def __call__(self, pictures: Sequence[Shown]) -> Seen:
         """Features of pictures, in their order."""
-        if not self.remembers:
-            return self.encoders.see([self.image(shown) for shown in pictures])
-        return _stacked([self._recalled(shown) for shown in pictures])
+        if not self.memory:
+            return self._looked(pictures)
+        return stacked([self.memory(shown, partial(self._looked, [shown])) for shown in pictures])
 
-    def _recalled(self, shown: Shown) -> Seen:
-        """From memory, or now; rounded either way, so that what is remembered makes no difference."""
-        seen = self.known.get(shown)
-        if seen is None:
-            seen = _mapped(self.encoders.see([self.image(shown)]), lambda maps: maps.to(torch.float16))
-            size = sum(part.numel() * 2 for part in _parts(seen))
-            if self.room >= size:
-                self.room -= size
-                self.known[shown] = seen
-        return _mapped(seen, lambda maps: maps.float())
+    def _looked(self, pictures: Sequence[Shown]) -> Seen:
+        return self.encoders.see([self.image(shown) for shown in pictures])
 
 
 class ImageTrainee(nn.Module):
@@ -141,46 +135,46 @@ class TubeTrainee(nn.Module):
         return self
 
 
-def _parts(seen: Seen) -> tuple[Tensor, ...]:
-    sam = seen.sam_features
-    return (seen.level2, seen.level3, sam.embedding, *sam.fine)
-
-
-def _mapped(seen: Seen, change: Callable[[Tensor], Tensor]) -> Seen:
-    return _built([change(part) for part in _parts(seen)])
-
-
-def _stacked(pictures: list[Seen]) -> Seen:
-    return _built([torch.cat(part) for part in zip(*map(_parts, pictures), strict=True)])
-
-
-def _built(parts: list[Tensor]) -> Seen:
-    level2, level3, embedding, *fine = parts
-    return Seen(level2, level3, SamFeatures(embedding, tuple(fine)))
-
-
 @torch.no_grad()
 def episode_iou(trainee: ImageTrainee, batches: EpisodeBatches, seeing: Seeing, episodes: int, batch: int = 8) -> dict[int, list[float]]:
     """IoU of episodes that are drawn for measuring, in order of their number, by class.
 
     The trainee answers as at inference; its own way of seeing is left alone.
     """
-    kept, scores = trainee.seeing, dict[int, list[float]]()
+    kept = trainee.seeing
     trainee.seeing = seeing
     trainee.eval()
+
+    def judge(drawn: EpisodeBatch) -> Tensor:
+        logits, truth = trainee.answer(drawn)
+        return mask_iou(logits[:, None] > 0, truth[:, None] > 0)[:, 0]
+
     try:
-        for first in range(0, episodes, batch):
-            drawn = batches(0, range(first, min(first + batch, episodes)))
-            logits, truth = trainee.answer(drawn)
-            ious = mask_iou(logits[:, None] > 0, truth[:, None] > 0)[:, 0]
-            for category, iou in zip(drawn.categories, ious.tolist(), strict=True):
-                scores.setdefault(category, []).append(iou)
+        return scores_by_class(batches, episodes, judge, batch)
     finally:
         trainee.seeing = kept
         trainee.train()
+
+
+def scores_by_class(
+    batches: Callable[[int, Sequence[int]], Drawn], episodes: int, judge: Callable[[Drawn], Tensor], batch: int = 8
+) -> dict[int, list[float]]:
+    """What `judge` gives for each of the episodes that are drawn as step 0, in order of their number, by class."""
+    scores = dict[int, list[float]]()
+    for first in range(0, episodes, batch):
+        drawn = batches(0, range(first, min(first + batch, episodes)))
+        for category, score in zip(drawn.categories, judge(drawn).tolist(), strict=True):
+            scores.setdefault(category, []).append(score)
     return scores
 
 
 def class_means(scores: Mapping[int, Sequence[float]], names: Mapping[int, str]) -> dict[str, float]:
     """Mean IoU of each class by name, in order of ids."""
     return {names[category]: float(np.mean(values)) for category, values in sorted(scores.items())}
+
+
+def write_validation(path: Path, scores: Mapping[int, Sequence[float]], names: Mapping[int, str]) -> None:
+    """Keep IoUs of held-back episodes as JSON: how many, the mean over classes, and each class."""
+    by_class = {name: round(mean, 4) for name, mean in class_means(scores, names).items()}
+    miou = round(float(np.mean(list(by_class.values()))), 4)
+    write_text(path, to_json({"episodes": sum(map(len, scores.values())), "miou": miou, "classes": by_class}))
