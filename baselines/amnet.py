@@ -8,9 +8,9 @@ from icvos.types import Compute
 
 
 def _parts() -> HeadParts:
-    from baselines.amnet_network import Amnet, AmnetConfig, read_official
+    from baselines.amnet_network import Amnet, preset, read_official
 
-    return HeadParts(AmnetConfig(), Amnet, read_official)
+    return HeadParts(preset, Amnet, read_official)
 
 
 METHOD = HeadMethod(

@@ -8,9 +8,9 @@ from icvos.types import Compute
 
 
 def _parts() -> HeadParts:
-    from baselines.hdmnet_network import Hdmnet, HdmnetConfig, read_official
+    from baselines.hdmnet_network import Hdmnet, preset, read_official
 
-    return HeadParts(HdmnetConfig(), Hdmnet, read_official)
+    return HeadParts(preset, Hdmnet, read_official)
 
 
 METHOD = HeadMethod(

@@ -8,9 +8,9 @@ from icvos.types import Compute
 
 
 def _parts() -> HeadParts:
-    from baselines.pfenet_network import Pfenet, PfenetConfig, read_official
+    from baselines.pfenet_network import Pfenet, preset, read_official
 
-    return HeadParts(PfenetConfig(), Pfenet, read_official)
+    return HeadParts(preset, Pfenet, read_official)
 
 
 METHOD = HeadMethod(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class HeadParts(NamedTuple):
     """A head's own code; fetched when it is needed, because it brings torch along."""
 
-    config: Any  # a `HeadConfig`
+    preset: Callable[..., Any]  # of a name, "default" unless told otherwise, and options by name: a `HeadConfig`
     network: Callable[[Any, Mapping[int, int]], Head]  # of a config and the channels of the backbone's levels
     read_official: Callable[[Path], GeneratorFile]
 
@@ -55,14 +55,22 @@ class HeadMethod:
             DataError: its options are those of another version.
         """
         from baselines.common.generator_file import config_from
-        from baselines.common.head import level_channels
         from icvos.models.checkpoints import load_weights
 
         parts = self.parts()
-        config = config_from(parts.config, content.options, self.name)
-        network = parts.network(config, level_channels(config.backbone))
+        network = self.made(config_from(parts.preset(), content.options, self.name))
         load_weights(network, content.generator, self.name)
         return network
+
+    def made(self, config: Any) -> Head:
+        """The network of a `HeadConfig`, untrained.
+
+        Raises:
+            UserInputError: a backbone that there is not, or that has no levels 2 to 4.
+        """
+        from baselines.common.head import level_channels
+
+        return self.parts().network(config, level_channels(config.backbone))
 
 
 class _Ready(NamedTuple):

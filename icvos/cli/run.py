@@ -11,6 +11,7 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.passes import ClipDone
     from icvos.registry import LoadedMethod
     from icvos.runner import RunReport
     from icvos.types import Compute, MethodCard
@@ -83,14 +84,16 @@ def command(
     embedded = dict.fromkeys(file.name for one in methods for file in _known_weights(one.card) if file.embedded)
     if embedded and not as_json:
         click.echo(f"icvos: {' and '.join(embedded)}: small weights that come along; --sam and --weights take larger ones", err=True)
-    part: dict[str, Any] = {"shard": shard, "limit": limit}
     title = methods[0].card.name if len(methods) == 1 else f"{len(methods)} methods"
     with bar(title, sum(plan["masks"] for plan in plans), "frames") as advance:
-        part["on_event"] = lambda event: advance(event.masks)
+
+        def on_event(event: ClipDone) -> None:
+            advance(event.masks)
+
         if len(methods) == 1:
-            reports = [run(methods[0], release, stores[0], workers=workers, **part)]
+            reports = [run(methods[0], release, stores[0], shard=shard, limit=limit, workers=workers, on_event=on_event)]
         else:
-            reports = run_together(list(zip(methods, stores, strict=True)), release, **part)
+            reports = run_together(list(zip(methods, stores, strict=True)), release, shard=shard, limit=limit, on_event=on_event)
     done = [_done(report) for report in reports]
     said = "\n".join(map(_done_text, reports)) + _rate_text(reports)
     click.echo(json.dumps(done if len(done) > 1 else done[0], indent=1) if as_json else said)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -169,36 +169,28 @@ def _open(sources: Sequence[str], split: str) -> ClassPictures:
 
 
 def _read(method: str, start: Path | None) -> GeneratorFile | None:
-    from importlib import import_module
-
     from icvos.errors import UserInputError, did_you_mean
 
     if method not in METHODS:
         raise UserInputError("no method that can be trained", method, fix=did_you_mean(method, METHODS))
     if start is None:
         return None
-    module = import_module("dcsam.method" if method == "dcsam" else f"baselines.{method}")
-    content: GeneratorFile = module.METHOD.read(start)
+    content: GeneratorFile = _registered(method).read(start)
     return content
+
+
+def _registered(method: str) -> Any:
+    """What the method's module says of it, for running and for training."""
+    from importlib import import_module
+
+    return import_module("dcsam.method" if method == "dcsam" else f"baselines.{method}").METHOD
 
 
 def _head_maker(given: dict[str, Any]) -> Callable[[], Head]:
     """How to make the head."""
-    from baselines.amnet_network import Amnet
-    from baselines.amnet_network import preset as amnet
-    from baselines.common.head import level_channels
-    from baselines.hdmnet_network import Hdmnet
-    from baselines.hdmnet_network import preset as hdmnet
-    from baselines.pfenet_network import Pfenet
-    from baselines.pfenet_network import preset as pfenet
-
+    method = _registered(given["method"])
     changes = {"backbone": given["backbone"], **dict(_change(entry) for entry in given["changes"])}
-    makers: dict[str, Callable[[], Head]] = {
-        "pfenet": lambda: Pfenet(config := pfenet(given["chosen"], **changes), level_channels(config.backbone)),
-        "hdmnet": lambda: Hdmnet(config := hdmnet(given["chosen"], **changes), level_channels(config.backbone)),
-        "amnet": lambda: Amnet(config := amnet(given["chosen"], **changes), level_channels(config.backbone)),
-    }
-    return makers[given["method"]]
+    return lambda: cast("Head", method.made(method.parts().preset(given["chosen"], **changes)))
 
 
 def _maker(given: dict[str, Any]) -> Callable[[int], Trainable]:

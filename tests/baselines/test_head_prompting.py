@@ -18,7 +18,6 @@ from cats import CAT, HEAD, NOTHING, PIXEL
 from baselines.amnet import METHOD as AMNET
 from baselines.amnet_network import preset as amnet
 from baselines.common.generator_file import GeneratorFile, write_generator
-from baselines.common.head import level_channels
 from baselines.common.head_prompting import HeadMethod, HeadPrompts
 from baselines.hdmnet import METHOD as HDMNET
 from baselines.hdmnet_network import preset as hdmnet
@@ -39,7 +38,7 @@ def drawn(method: HeadMethod, path: Path) -> Compute:
     """Weights as they are drawn, on disk, with an object somewhere."""
     config = CONFIGS[method.name]
     torch.manual_seed(0)
-    head = method.parts().network(config, level_channels(config.backbone))
+    head = method.made(config)
     write_generator(path, GeneratorFile(method.name, asdict(config), "", head.state_dict(), facts={"shots": 1}))
     return Compute(device="cpu", weights=str(path))
 

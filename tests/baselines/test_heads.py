@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -193,7 +192,7 @@ def test_a_released_checkpoint_loads_as_it_is(method: HeadMethod, prefix: str, t
     parts = method.parts()
     with torch.device("meta"):
         changes = {} if method is PFENET else {"base_classes": COCO_FOLD}
-        empty = parts.network(replace(parts.config, **changes), CHANNELS["vgg16_bn"])
+        empty = parts.network(parts.preset(**changes), CHANNELS["vgg16_bn"])
         backbone = build_backbone("vgg16_bn")
     state = {
         f"{prefix}{name}": torch.rand(value.shape).to(value.dtype)
