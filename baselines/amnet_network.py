@@ -26,6 +26,7 @@ from baselines.common.mixer import (
     TEMPERATURE,
     Joined,
     Stage,
+    Transformer,
     as_tokens,
     classifying,
     matched,
@@ -139,21 +140,13 @@ class Mixer(nn.Module):
         return parsed
 
 
-class Transformer(nn.Module):
-    """Holds the mixer under the name that checkpoints have for it."""
-
-    def __init__(self, parsed: int) -> None:
-        super().__init__()
-        self.mix_transformer = Mixer(parsed)
-
-
 class Amnet(MatchingHead):
     """All of AMNet but the backbone; its discriminator is of use in training alone."""
 
     def __init__(self, config: AmnetConfig, channels: Mapping[int, int]) -> None:
         """Make it for a backbone whose levels 2, 3 and 4 have so many channels."""
         super().__init__(config, channels)
-        self.transformer = Transformer(config.parsed)
+        self.transformer = Transformer(Mixer(config.parsed))
         self.part = nn.ModuleList(Parts(MIXED) for _ in range(ROUNDS))
         self.binary_cls = nn.ModuleList(Judge(MIXED) for _ in range(ROUNDS))
         for part in self.part:

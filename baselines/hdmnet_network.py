@@ -17,7 +17,19 @@ from baselines.common.generator_file import GeneratorFile
 from baselines.common.head import chosen
 from baselines.common.levels import Levels, bilinear, nearest_on_grid
 from baselines.common.matching_head import MIXED, RELEASE, SMALL, MatchingConfig, MatchingHead, Prepared, distillation, read_matching
-from baselines.common.mixer import STAGES, Joined, Stage, as_tokens, classifying, matched, matching_stage, mixed, mixing_stages, parsing
+from baselines.common.mixer import (
+    STAGES,
+    Joined,
+    Stage,
+    Transformer,
+    as_tokens,
+    classifying,
+    matched,
+    matching_stage,
+    mixed,
+    mixing_stages,
+    parsing,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,21 +104,13 @@ class Mixer(nn.Module):
         return asked, joined, parsed, self.cls(answer)
 
 
-class Transformer(nn.Module):
-    """Holds the mixer under the name that checkpoints have for it."""
-
-    def __init__(self, parsed: int) -> None:
-        super().__init__()
-        self.mix_transformer = Mixer(parsed)
-
-
 class Hdmnet(MatchingHead):
     """All of HDMNet but the backbone."""
 
     def __init__(self, config: HdmnetConfig, channels: Mapping[int, int]) -> None:
         """Make it for a backbone whose levels 2, 3 and 4 have so many channels."""
         super().__init__(config, channels)
-        self.transformer = Transformer(config.parsed)
+        self.transformer = Transformer(Mixer(config.parsed))
 
     def forward(self, query: Levels, supports: Levels, masks: Tensor, targets: Tensor | None = None) -> Found:
         """Logits of background and object; see `MatchingHead.prepared` for the arguments."""

@@ -26,7 +26,6 @@ from icvos.types import Image
 
 AT_ONCE = 64  # prompts
 OFFSET = 1.0  # of the logits between which a mask must be stable
-TOP_LEFT, BOTTOM_RIGHT = 2, 3  # SAM 2's labels for the corners of a box
 
 
 class Candidates(NamedTuple):
@@ -118,17 +117,13 @@ class MaskGenerator:
 
     def _ask(self, features: SamFeatures, points: Tensor, box: Points | None, three: bool) -> tuple[Tensor, Tensor]:
         """Logits (m, h, w) and claimed IoU (m,) for prompts (B, n, 2), the masks of a prompt one after the other."""
-        decoding, first = self.decoding, isinstance(self.decoding, Sam1Tokens)
+        decoding, corners = self.decoding, None
         labels = torch.ones(points.shape[:2], dtype=torch.int, device=self.device)
-        boxes = None
         if box is not None:
-            scaled = box * (decoding.side / self.config.image_size)
-            boxes = torch.from_numpy(scaled).float().to(self.device).expand(len(points), 4)
-            if not first:  # takes a box as two labelled points
-                corners = torch.tensor([TOP_LEFT, BOTTOM_RIGHT], dtype=torch.int, device=self.device).expand(len(points), 2)
-                points, labels, boxes = torch.cat([boxes.reshape(-1, 2, 2), points], 1), torch.cat([corners, labels], 1), None
-        sparse, dense = decoding.prompt_encoder(points=(points, labels), boxes=boxes, masks=None)
-        more = {} if first else {"repeat_image": True, "high_res_features": list(features.fine)}
+            scaled = torch.from_numpy(box * (decoding.side / self.config.image_size)).float().to(self.device)
+            corners = scaled.view(1, 2, 2).expand(len(points), -1, -1)
+        sparse, dense = decoding.encoded(points, labels, corners)
+        more = {} if isinstance(decoding, Sam1Tokens) else {"repeat_image": True, "high_res_features": list(features.fine)}
         logits, claimed, *_ = decoding.mask_decoder(
             image_embeddings=features.embedding,
             image_pe=decoding.prompt_encoder.get_dense_pe(),

@@ -22,7 +22,6 @@ from torch.nn import functional
 from baselines.common.encoders import as_batch
 from icvos.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD
 from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, SamFeatures, TokenDecoding
-from icvos.propagate.prompts import BOTTOM_RIGHT, TOP_LEFT
 from icvos.types import Image, PointPrompt, Size
 
 Box = NDArray[np.int64]  # (4,) left, top, right, bottom: the outermost pixels themselves
@@ -100,10 +99,6 @@ class ClickDecoding(ABC):
         """A picture (H, W, 3) RGB uint8 as the encoder takes it, (1, 3, side, side)."""
 
     @abstractmethod
-    def _encoded(self, clicks: Tensor, labels: Tensor, corners: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Tokens and dense embedding of clicks (1, N, 2), labels (1, N), a box's corners (1, 2, 2) and logits (1, 1, 4h, 4w)."""
-
-    @abstractmethod
     def _decoded(self, features: SamFeatures, tokens: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         """All masks (1, 4, 4h, 4w) and what is claimed of them (1, 4)."""
 
@@ -134,7 +129,7 @@ class ClickDecoding(ABC):
         points = self._placed(seen, clicks.points)
         labels = torch.as_tensor(np.asarray(clicks.labels, np.int32), device=self.device)[None]
         corners = None if box is None else self._placed(seen, box.reshape(2, 2))
-        sparse, dense = self._encoded(points, labels, corners, None if mask is None else mask[None, None])
+        sparse, dense = self.tokens.encoded(points, labels, corners, None if mask is None else mask[None, None])
         with guided(self.mask_decoder, guidance):
             logits, scores = self._decoded(seen.features, sparse, dense)
         return Candidates(logits[0].float(), scores[0].float())
@@ -163,12 +158,6 @@ class Sam1Clicks(ClickDecoding):
         mean, deviation = (255 * torch.tensor(part)[:, None, None] for part in (IMAGENET_MEAN, IMAGENET_STD))
         return functional.pad((values - mean) / deviation, (0, self.side - columns, 0, self.side - rows))[None]
 
-    def _encoded(self, clicks: Tensor, labels: Tensor, corners: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        found: tuple[Tensor, Tensor] = self.prompt_encoder(
-            points=(clicks, labels), boxes=None if corners is None else corners.flatten(1), masks=mask
-        )
-        return found
-
     def _decoded(self, features: SamFeatures, tokens: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         decoder: Any = self.mask_decoder
         found: tuple[Tensor, Tensor] = decoder.predict_masks(features.embedding, self.prompt_encoder.get_dense_pe(), tokens, dense)
@@ -176,7 +165,7 @@ class Sam1Clicks(ClickDecoding):
 
 
 class Sam2Clicks(ClickDecoding):
-    """SAM 2 on single images: proportions are not kept, a box is two more clicks."""
+    """SAM 2 on single images: proportions are not kept."""
 
     def __init__(self, model: Any) -> None:
         """Take a model that `icvos.models.build_sam2` made."""
@@ -189,13 +178,6 @@ class Sam2Clicks(ClickDecoding):
     def pixels(self, picture: Image) -> Tensor:
         """See `ClickDecoding.pixels`."""
         return as_batch([picture], self.side, IMAGENET_MEAN, IMAGENET_STD)
-
-    def _encoded(self, clicks: Tensor, labels: Tensor, corners: Tensor | None, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        if corners is not None:
-            words = torch.tensor([[TOP_LEFT, BOTTOM_RIGHT]], dtype=labels.dtype, device=labels.device)
-            clicks, labels = torch.cat([corners, clicks], 1), torch.cat([words, labels], 1)
-        found: tuple[Tensor, Tensor] = self.prompt_encoder(points=(clicks, labels), boxes=None, masks=mask)
-        return found
 
     def _decoded(self, features: SamFeatures, tokens: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
         decoder: Any = self.mask_decoder

@@ -7,7 +7,7 @@ maps of known height and width, L = h * w in rows.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, cast
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,19 @@ def as_tokens(maps: Tensor) -> Tensor:
 def as_map(tokens: Tensor, size: Size) -> Tensor:
     """(B, L, C) to (B, C, h, w)."""
     return tokens.transpose(1, 2).reshape(len(tokens), -1, *size)
+
+
+Held = TypeVar("Held", bound=nn.Module)
+
+
+class Transformer(nn.Module, Generic[Held]):
+    """Holds a mixer under the name that checkpoints have for it."""
+
+    mix_transformer: Held
+
+    def __init__(self, mixer: Held) -> None:
+        super().__init__()
+        self.mix_transformer = mixer
 
 
 class Embedding(nn.Module):

@@ -1,6 +1,7 @@
 """SAM and SAM 2 asked by tokens: what a prompt generator hands to the mask decoder in the place of encoded clicks.
 
-Both are given the same two methods: features of images, and logits for tokens. An image of a batch goes with its own tokens.
+Both are given the same methods: features of images, logits for tokens, and the tokens of clicks. An image of a batch goes with its own
+tokens.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import torch
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional
+
+TOP_LEFT, BOTTOM_RIGHT = 2, 3  # SAM's labels for the corners of a box
 
 
 class SamFeatures(NamedTuple):
@@ -47,6 +50,17 @@ class TokenDecoding(ABC):
     def logits(self, features: SamFeatures, tokens: Tensor) -> Tensor:
         """Mask logits (B, 1, 4h, 4w) for tokens (B, N, C) that stand alone: no padding token, no mask prompt."""
 
+    @abstractmethod
+    def encoded(self, clicks: Tensor, labels: Tensor, corners: Tensor | None = None, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What the model itself makes of prompts: tokens (B, N', C) and the dense embedding (B or 1, C, h, w).
+
+        Args:
+            clicks: (B, N, 2), x and y in pixels of the square that it sees.
+            labels: (B, N), 1 on the object, 0 on the background.
+            corners: (B, 2, 2), of a box, upper left and lower right.
+            masks: (B, 1, 4h, 4w) logits.
+        """
+
     def _dense(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """The word for "no mask" and the positions, (B or 1, C, h, w), as large as the embedding."""
         _, dense = self.prompt_encoder(points=None, boxes=None, masks=None)
@@ -69,6 +83,12 @@ class Sam1Tokens(TokenDecoding):
     def features(self, images: Tensor) -> SamFeatures:
         """See `TokenDecoding.features`."""
         return SamFeatures(self.model.image_encoder(images))
+
+    def encoded(self, clicks: Tensor, labels: Tensor, corners: Tensor | None = None, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See `TokenDecoding.encoded`."""
+        boxes = None if corners is None else corners.flatten(1)
+        found: tuple[Tensor, Tensor] = self.prompt_encoder(points=(clicks, labels), boxes=boxes, masks=masks)
+        return found
 
     def logits(self, features: SamFeatures, tokens: Tensor) -> Tensor:
         """See `TokenDecoding.logits`. The package's own `predict_masks` pairs every image with every prompt; here each has its own."""
@@ -99,6 +119,14 @@ class Sam2Tokens(TokenDecoding):
         """See `TokenDecoding.features`; the embedding has SAM 2's word for "no memory" added, as on a prompted frame."""
         *fine, embedding = self.model.forward_image(images)["backbone_fpn"]
         return SamFeatures(embedding + self.model.no_mem_embed.view(1, -1, 1, 1), tuple(fine))
+
+    def encoded(self, clicks: Tensor, labels: Tensor, corners: Tensor | None = None, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """See `TokenDecoding.encoded`: a box is two more clicks."""
+        if corners is not None:
+            words = torch.tensor([TOP_LEFT, BOTTOM_RIGHT], dtype=labels.dtype, device=labels.device).expand(len(labels), 2)
+            clicks, labels = torch.cat([corners, clicks], 1), torch.cat([words, labels], 1)
+        found: tuple[Tensor, Tensor] = self.prompt_encoder(points=(clicks, labels), boxes=None, masks=masks)
+        return found
 
     def logits(self, features: SamFeatures, tokens: Tensor) -> Tensor:
         """See `TokenDecoding.logits`."""

@@ -12,9 +12,8 @@ from torch.nn import functional
 
 from icvos.errors import PluginError
 from icvos.masks import size_text
+from icvos.models.token_decoding import BOTTOM_RIGHT, TOP_LEFT
 from icvos.types import BoxPrompt, MaskPrompt, PointPrompt, Prompt, Size, TokenPrompt
-
-TOP_LEFT, BOTTOM_RIGHT = 2, 3  # SAM's labels for the corners of a box
 
 
 @dataclass(frozen=True, slots=True)
