@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from golden_recipe import GOLDEN, ellipses, feature_map, generator, golden_sets, read_set
+from golden_recipe import GOLDEN, ellipses, feature_map, fill_state, generator, golden_sets, read_set
 from torch import Tensor, nn
 
-from baselines.common.levels import Levels
+from baselines.common.levels import Levels, bilinear
 
 
 def sets_of(prefix: str) -> list[Any]:
@@ -54,13 +55,49 @@ def gain_of(meta: dict[str, Any]) -> float:
     return float(found[1])
 
 
-def matching_levels(maps: dict[str, Tensor]) -> tuple[Levels, Levels, dict[int, int]]:
-    """Maps of the query and of the supports, and the channels of levels 2 to 4: what HDMNet and AMNet are given.
+class MatchingSet(NamedTuple):
+    """A set of HDMNet or AMNet, with the network that is held to it."""
+
+    meta: dict[str, Any]
+    maps: dict[str, Tensor]
+    outputs: dict[str, Any]
+    model: Any
+    query: Levels
+    supports: Levels
+    masks: Tensor
+    size: tuple[int, int]
+
+
+def matching_set(folder: Path, preset: Callable[..., Any], network: Callable[[Any, dict[int, int]], nn.Module]) -> MatchingSet:
+    """Read a set, and fill the network by its recipe.
 
     In double precision, so that of two roundings, which softmaxes of cosines over 0.1 enlarge, only the reference's is left.
     """
+    meta, maps, outputs = read_head_set(folder)
     query, supports = (Levels(*(maps[f"{who}_feat_{level}"].double() for level in (2, 3, 4, 5))) for who in ("query", "supp"))
-    return query, supports, {2: query.level2.shape[1], 3: query.level3.shape[1], 4: query.deepest.shape[1]}
+    channels = {2: query.level2.shape[1], 3: query.level3.shape[1], 4: query.deepest.shape[1]}
+    classes = 15 if meta["args"]["data_set"] == "pascal" else 60
+    config = preset("release", shots=meta["args"]["shot"], base_classes=tuple(range(1, classes + 1)))
+    model = network(config, channels).double().eval()
+    overridden(model, fill_state(model.state_dict(), gain_of(meta)), maps)
+    masks, size = (maps["s_y"] == 1).double(), (meta["image_size"], meta["image_size"])
+    return MatchingSet(meta, maps, outputs, model, query, supports, masks, size)
+
+
+def matching_outputs(out: Any, logits: Tensor, size: tuple[int, int]) -> dict[str, Any]:
+    """What both heads give by the names of the sets; `logits` are those that come before the base learner is asked."""
+    return {
+        "final_out": out.enlarged(size),
+        "meta_out": bilinear(logits, size),
+        "base_out": bilinear(out.prepared.base_logits, size),
+        "prior_similarity": out.prepared.similarity,
+        **{f"corr_weight_{place}": values for place, values in enumerate(out.correlations)},
+        "query_merge": out.prepared.query,
+        "supp_merge": out.prepared.supports,
+        **{f"down_query_{place}": stage.tokens for place, stage in enumerate(out.stages)},
+        **{f"match_{place}": found.maps for place, found in enumerate(out.joined)},
+        **{f"parse_{place}": parsed for place, parsed in enumerate(out.parsed)},
+    }
 
 
 def overridden(model: nn.Module, state: dict[str, Tensor], maps: dict[str, Tensor]) -> None:
