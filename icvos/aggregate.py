@@ -14,10 +14,11 @@ import numpy as np
 
 from icvos import __version__
 from icvos.benchmark import Benchmark
+from icvos.cards import seen_in_training
 from icvos.files import to_json, write_text
 from icvos.metrics import decay, recall
 from icvos.protocol import ScoringProtocol
-from icvos.results import Coverage, Result, Scores, TubeScores
+from icvos.results import Badge, Coverage, Result, Scores, TubeScores
 from icvos.scoring import STRICT, FrameScores, Leniency, TubeTable, score_frames
 from icvos.stats import cluster_interval, spread
 from icvos.store import PredictionStore
@@ -46,6 +47,7 @@ def summarise(
     protocol: ScoringProtocol,
     card: Mapping[str, Any],
     leniency: Leniency = STRICT,
+    badge: Badge = "rescored",
 ) -> Result:
     """The result of frame scores: mean over frames, then over a tube's draws, then over tubes."""
     tubes = tuple(_tube_scores(table, benchmark) for table in tables if table.expected)
@@ -59,9 +61,10 @@ def summarise(
         overall=mean_scores(tube.mean for tube in tubes),
         intervals={name: _interval(tubes, pick) for name, pick in _RANKED.items()},
         support_spread=spread([[scores.JF for scores in tube.draws.values()] for tube in tubes]),
-        groups=_groups(tubes),
+        groups=_groups(tubes, card),
         tubes=tubes,
         notes=leniency.notes + ((f"{unscored} tubes without a frame to score left out",) if unscored else ()),
+        badge=badge,
     )
 
 
@@ -73,12 +76,13 @@ def score(
     leniency: Leniency = STRICT,
     workers: int | None = None,
     card: Mapping[str, Any] | None = None,
+    badge: Badge = "rescored",
     on_event: Callable[[TubeTable], None] = lambda table: None,
 ) -> tuple[Result, list[TubeTable]]:
     """Score a run (or a folder of masks) on a release: the result, and the frame scores behind it.
 
-    `card` describes the method where the store does not (by default: the folder's name). The same inputs give the same
-    result, to the byte, for any number of `workers`.
+    `card` describes the method where the store does not (by default: the folder's name); `badge` is ``rerun`` where whoever
+    scores has run the method, too. The same inputs give the same result, to the byte, for any number of `workers`.
 
     Raises:
         SubmissionError: the predictions have faults; all are listed.
@@ -86,7 +90,7 @@ def score(
     """
     tables = score_frames(store, benchmark, protocol=protocol, leniency=leniency, workers=workers, on_event=on_event)
     known = card or store.about.get("card") or method_card(store.root.resolve().name)
-    return summarise(tables, benchmark, protocol=protocol, card=known, leniency=leniency), tables
+    return summarise(tables, benchmark, protocol=protocol, card=known, leniency=leniency, badge=badge), tables
 
 
 def method_card(name: str) -> dict[str, Any]:
@@ -141,13 +145,14 @@ def _interval(tubes: Sequence[TubeScores], pick: Callable[[Scores], float]) -> t
     return cluster_interval(by_clip)
 
 
-def _groups(tubes: Sequence[TubeScores]) -> dict[str, dict[str, Scores]]:
+def _groups(tubes: Sequence[TubeScores], card: Mapping[str, Any]) -> dict[str, dict[str, Scores]]:
+    trained = _grouped((seen, tube.mean) for tube in tubes if (seen := seen_in_training(card, tube.category)))
     return {
         "class": _grouped((tube.category, tube.mean) for tube in tubes),
         "source": _grouped((tube.source, tube.mean) for tube in tubes),
         "length": _grouped((length_group(tube.frames), tube.mean) for tube in tubes),
         "support": _grouped((draw, scores) for tube in tubes for draw, scores in tube.draws.items()),
-    }
+    } | ({"training": trained} if trained else {})
 
 
 def _grouped(pairs: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:

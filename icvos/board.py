@@ -75,7 +75,7 @@ class Row:
     @property
     def clips(self) -> int:
         """How many videos were scored."""
-        return len({(tube.source, tube.clip) for tube in self.result.tubes})
+        return len(self.result.clips)
 
     @property
     def tubes(self) -> int:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
+from icvos.cards import card_faults
 from icvos.errors import IcvosError, PluginError, UserInputError, did_you_mean
 from icvos.files import sha256_file
-from icvos.types import Compute, Kind, MethodCard, NeedsTruth, Segmenter, Source
+from icvos.types import Compute, MethodCard, NeedsTruth, Segmenter, Source
 
 METHODS = "icvos.methods"
 SOURCES = "icvos.sources"
@@ -78,17 +79,9 @@ def load_method(spec: str, compute: Compute | None = None) -> LoadedMethod:
 
 
 def _check_card(spec: str, card: MethodCard) -> None:
-    """A card is printed on boards and written to files: every field must be of the type that it is declared with."""
-    words = [field.name for field in fields(MethodCard) if field.name not in {"training_data", "parallel"}]
-    wrong = [(name, "text") for name in words if not isinstance(getattr(card, name), str)]
-    if not isinstance(card.training_data, tuple) or not all(isinstance(name, str) for name in card.training_data):
-        wrong.append(("training_data", "a tuple of texts"))
-    if not isinstance(card.parallel, bool):
-        wrong.append(("parallel", "True or False"))
-    if card.kind not in get_args(Kind):
-        wrong.append(("kind", " or ".join(get_args(Kind))))
-    for name, expected in wrong:
-        raise PluginError("the method's card is wrong", f"{spec}, {name}", repr(getattr(card, name)), expected, "mend its card")
+    said = {field.name: getattr(card, field.name) for field in fields(card)}  # asdict would copy what may be anything
+    for fault in card_faults(said):
+        raise PluginError("the method's card is wrong", f"{spec}, {fault.field}", fault.found, fault.expected, fault.fix)
 
 
 def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> list[Source]:

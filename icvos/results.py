@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
+from icvos.cards import card_faults, seen_clips
 from icvos.errors import DataError
 from icvos.files import read_json, to_json, write_text
 
 FORMAT = "icvos-result/1"
+Badge: TypeAlias = Literal["rescored", "rerun"]
 _SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _LONGEST = 80  # characters of a card's field in a signature
 
@@ -127,7 +129,8 @@ class Result:
 
     `intervals` holds 95 % intervals of J, F and J&F from a bootstrap over clips (None with fewer than two clips);
     `groups` the means by ``class``, ``source``, ``length`` and ``support``; `support_spread` the standard deviation of
-    J&F over the draws, averaged over tubes.
+    J&F over the draws, averaged over tubes. `badge` says who vouches: ``rescored``, the masks were scored here; ``rerun``,
+    whoever scored them also ran the method from its code. Numbers that a paper printed are ``reported`` and are no results.
     """
 
     method: dict[str, Any]  # the method's card as plain data
@@ -141,6 +144,7 @@ class Result:
     groups: dict[str, dict[str, Scores]]
     tubes: tuple[TubeScores, ...]
     notes: tuple[str, ...] = field(default=())  # "resized predictions", "missing masks allowed"
+    badge: Badge = "rescored"
 
     @property
     def signature(self) -> str:
@@ -155,6 +159,16 @@ class Result:
             "precision": abridged(self.method.get("precision", "none")),
         }
         return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """The videos that were scored, ``source/clip``, sorted."""
+        return tuple(sorted({f"{tube.source}/{tube.clip}" for tube in self.tubes}))
+
+    @property
+    def seen_clips(self) -> tuple[str, ...]:
+        """Those of `clips` that the method's card names as seen in training: contamination."""
+        return seen_clips(self.method, self.clips)
 
     def save(self, path: Path) -> None:
         """Write the result to `path`, whole or not at all."""
@@ -184,7 +198,12 @@ class Result:
                 groups={group: {k: Scores.from_dict(v) for k, v in rows.items()} for group, rows in data["groups"].items()},
                 tubes=tuple(_tube_from_dict(tube) for tube in data["tubes"]),
                 notes=tuple(data["notes"]),
+                badge=data["badge"],
             )
+            if result.badge not in get_args(Badge):
+                raise ValueError(f"the badge {result.badge!r}")
+            for fault in card_faults(result.method):
+                raise ValueError(f"a card whose {fault.field} is {fault.found}")
             if data["signature"] != result.signature:
                 raise ValueError("a signature that is not its own")
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:

@@ -195,7 +195,8 @@ class MethodCard:
 
     `kind` keeps floors (look at nothing) and ceilings (are told the truth) apart from methods on the board.
     `hand_over` says what goes from frame 0 to the propagator. `parallel` allows several copies at once in one machine's
-    processes: right for methods that need no accelerator.
+    processes: right for methods that need no accelerator. `training_classes` are the COCO classes that training showed with
+    masks, `training_clips` the videos (``source/clip``, or ``source/*``): a board tells seen from unseen by them.
     """
 
     name: str
@@ -208,6 +209,8 @@ class MethodCard:
     precision: str = "none"  # fp32, bf16, or "none"
     hand_over: str = "none"
     training_data: tuple[str, ...] = field(default=())
+    training_classes: tuple[str, ...] = field(default=())
+    training_clips: tuple[str, ...] = field(default=())
     parallel: bool = False
     variant_of: str = ""  # the method that differs from this one in what it hands over, or otherwise a little
 

@@ -58,6 +58,7 @@ class WeightFile:
     by_hand: str = ""  # the page to take it from where there is no url
     embedded: bool = False  # it comes with icvos
     training_data: tuple[str, ...] = ()  # what the model has seen, as its publisher says
+    training_classes: tuple[str, ...] = ()  # of COCO, seen with their masks
 
     @property
     def public_hash(self) -> str:
@@ -94,7 +95,7 @@ def weight_files(path: Path = REGISTRY) -> dict[str, WeightFile]:
 def _entry(path: Path, number: int, row: Any) -> WeightFile:
     where = f"{path}, files[{number}]"
     try:
-        file = WeightFile(**{**row, "training_data": tuple(row.get("training_data", ()))})
+        file = WeightFile(**{**row, **{key: tuple(row.get(key, ())) for key in ("training_data", "training_classes")}})
     except TypeError as error:
         raise DataError("not an entry of weights", where, str(error), "the fields of WeightFile", "complete it") from error
     for key, form in _FORMS.items():

@@ -282,7 +282,7 @@ def test_markdown_says_what_it_should(odd: list[Result]) -> None:
     assert "| 6 | half [6] | 20.00 [17.00, 22.00] |" in text and "| 99.00 % incomplete |" in text
     assert "| ceiling | oracle [7] | 90.00 [87.00, 92.00] |" in text
     assert re.search(
-        r"^6\. \*\*half\*\*: `icvos:0\.1\.0\|.*`; 2 clips, 2 tubes, 4 episodes; 1 of 100 masks missing, counted as 0$", text, re.M
+        r"^6\. \*\*half\*\*: `icvos:0\.1\.0\|.*`; rescored; 2 clips, 2 tubes, 4 episodes; 1 of 100 masks missing, counted as 0$", text, re.M
     )
     assert "| Matcher + SAM2 | 20.44 | 26.88 | 24.00 | DC-SAM, Table 4 | paper's own, not reproducible | printed 20.44, mean" in text
 
@@ -446,7 +446,7 @@ def test_json_has_every_key_in_every_row(odd: list[Result]) -> None:
     assert list(data) == ["format", "benchmark", "protocol", "by", "group", "notes", "rows", "reported"]
     assert data["format"] == "icvos-board/1" and data["benchmark"]["digest"] == "d" * 64
     expected = ["kind", "rank", "method", "scores", "intervals", "support_spread", "coverage", "clips", "tubes", "episodes"]
-    expected += ["frames_per_second", "peak_rss_bytes", "signature", "card", "environment", "notes", "groups"]
+    expected += ["frames_per_second", "peak_rss_bytes", "signature", "badge", "seen_clips", "card", "environment", "notes", "groups"]
     assert all(list(row) == expected for row in data["rows"])
     assert {tuple(row["card"]) for row in data["rows"]} == {tuple(data["rows"][0]["card"])}
     assert all(list(row["scores"]) == list(result().overall.as_dict()) for row in data["rows"])

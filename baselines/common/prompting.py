@@ -204,15 +204,17 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
     facts = sam2_facts(compute.sam, None, compute.precision)
     chosen = compute.weights or method.weights
     data: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     if chosen is None:
         said, licence = BROUGHT, ""
     elif chosen == method.weights:
         own = weight_file(chosen)
-        said, licence, data = f"{own.name} {own.sha256}", own.licence, own.training_data
+        said, licence = f"{own.name} {own.sha256}", own.licence
+        data, classes = own.training_data, own.training_classes
     else:
         said, licence = f"{Path(chosen).name} {sha256_file(found_weights(method, compute))}", ""
     seen = tuple(dict.fromkeys((*data, *facts.get("training_data", ()))))
-    return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen}
+    return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen, "training_classes": classes}
 
 
 def read_weights(path: Path, method: str, read_official: Callable[[Path], GeneratorFile]) -> GeneratorFile:

@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "run",
     "score": "score",
     "leaderboard": "leaderboard",
+    "schema": "schema",
     "doctor": "doctor",
 }
 INTERRUPTED = 130

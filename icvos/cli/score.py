@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--method-name", help="What to call the method of a folder of masks.  [default: the folder's name]")
 @click.option("--allow-missing", is_flag=True, help="Count masks that are not there as 0 instead of refusing.")
 @click.option("--resize", is_flag=True, help="Resample masks of another size instead of refusing.")
+@click.option("--rerun", is_flag=True, help="Say in the result that you ran the method yourself, from its code (its badge).")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if it is worth it]")
 @options.as_json
 def command(
@@ -44,6 +45,7 @@ def command(
     method_name: str | None,
     allow_missing: bool,
     resize: bool,
+    rerun: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -72,11 +74,19 @@ def command(
     for store in stores:
         release = _release_of(store, benchmark, data, davis, coco, named)
         name = _name_of(store, method_name, runs)
+        _check_rerun(store, rerun)
         card = None if store.key else method_card(name)
         try:
             with _bar(release, name) as on_table:
                 result, tables = score_run(
-                    store, release, protocol=chosen, leniency=leniency, workers=workers, card=card, on_event=on_table
+                    store,
+                    release,
+                    protocol=chosen,
+                    leniency=leniency,
+                    workers=workers,
+                    card=card,
+                    badge="rerun" if rerun else "rescored",
+                    on_event=on_table,
                 )
         except SubmissionError as error:  # one faulty run does not keep the others from being scored
             refused.append(error)
@@ -139,6 +149,14 @@ def _name_of(store: PredictionStore, method_name: str | None, runs: Path) -> str
     if (runs / name / RUN).exists():
         raise UserInputError("the name belongs to a run", runs / name, fix="give another --method-name")
     return name
+
+
+def _check_rerun(store: PredictionStore, rerun: bool) -> None:
+    """Masks alone cannot have been made here by the method's code."""
+    from icvos.errors import UserInputError
+
+    if rerun and not store.key:
+        raise UserInputError("not a run", store.root, "a folder of masks", "what `icvos run` left", "leave --rerun out")
 
 
 @contextmanager

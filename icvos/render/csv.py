@@ -17,7 +17,7 @@ COLUMNS = (
     *(name + end for name in _BOUNDED for end in ("", "_low", "_high")),
     *_OTHER,
     *("support_spread", "coverage", "clips", "tubes", "episodes", "frames_per_second", "peak_rss_bytes"),
-    *("group", "protocol", "release", "digest", "signature", "notes"),
+    *("group", "protocol", "release", "digest", "signature", "badge", "seen_clips", "notes"),
 )
 
 _Value = str | int | float | None
@@ -50,6 +50,8 @@ def _row(row: Row, group: str | None) -> dict[str, _Value]:
         "release": f"{result.benchmark['name']}@{result.benchmark['version']}",
         "digest": result.benchmark["digest"],
         "signature": result.signature,
+        "badge": result.badge,
+        "seen_clips": len(result.seen_clips),
         "notes": "; ".join(str(note) for note in result.notes),
     }
     if timing is not None:
@@ -59,7 +61,16 @@ def _row(row: Row, group: str | None) -> dict[str, _Value]:
 
 def _reported(row: ReportedRow) -> dict[str, _Value]:
     notes = "; ".join(filter(None, (row.source, row.flag)))
-    return {"kind": "reported", "method": row.method, "J&F": row.JF, "J": row.J, "F": row.F, "protocol": row.protocol, "notes": notes}
+    return {
+        "kind": "reported",
+        "badge": "reported",
+        "method": row.method,
+        "J&F": row.JF,
+        "J": row.J,
+        "F": row.F,
+        "protocol": row.protocol,
+        "notes": notes,
+    }
 
 
 def harmless(value: _Value) -> _Value:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from icvos.cards import LISTS
 from icvos.files import to_json
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def _row(row: Row) -> dict[str, Any]:
         "frames_per_second": None if timing is None else timing.frames_per_second,
         "peak_rss_bytes": None if timing is None else timing.peak_rss_bytes,
         "signature": result.signature,
+        "badge": result.badge,
+        "seen_clips": list(result.seen_clips),
         "card": {key: None if (value := result.method.get(key)) is None else str(value) for key in _CARD}
-        | {"training_data": [str(name) for name in result.method.get("training_data", ())]},
+        | {key: [str(name) for name in result.method.get(key, ())] for key in sorted(LISTS)},
         "environment": {str(key): str(value) for key, value in sorted(result.environment.items())},
         "notes": [str(note) for note in result.notes],
         "groups": {kind: {name: scores.as_dict() for name, scores in rows.items()} for kind, rows in result.groups.items()},

@@ -74,7 +74,9 @@ def _table(
 
 def _footnote(row: Row) -> str:
     remarks = "".join(f"; {escape(remark)}" for remark in text.remarks(row))
-    return f"\\textbf{{{escape(one_line(row.label))}}}: {code(row.result.signature)}; {escape(text.counts(row))}{remarks}"
+    return (
+        f"\\textbf{{{escape(one_line(row.label))}}}: {code(row.result.signature)}; {row.result.badge}; {escape(text.counts(row))}{remarks}"
+    )
 
 
 def _reported(rows: Sequence[ReportedRow]) -> str:

@@ -97,10 +97,12 @@ def counts(row: Row) -> str:
 
 
 def remarks(row: Row) -> tuple[str, ...]:
-    """What qualifies the row's numbers: what is missing, then its notes."""
+    """What qualifies the row's numbers: what is missing, what was seen in training, then its notes."""
     coverage = row.result.coverage
     missing = f"{coverage.expected - coverage.present} of {_many(coverage.expected, 'mask')} missing, counted as 0"
-    return (*([] if row.complete else [missing]), *(one_line(note) for note in row.result.notes))
+    seen = row.result.seen_clips
+    contaminated = f"contaminated: {_many(len(seen), 'clip')} of {row.clips} seen in training ({shortened(one_line(', '.join(seen)), 120)})"
+    return (*([] if row.complete else [missing]), *([contaminated] if seen else []), *(one_line(note) for note in row.result.notes))
 
 
 def ranked_by(by: str, group: str | None) -> str:

@@ -1,0 +1,21 @@
+"""`icvos schema`: what the files of others must look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+SCHEMAS = Path(__file__).parents[1] / "data" / "schemas"
+
+
+@click.command("schema")
+@click.argument("name", type=click.Choice(["result", "card"]))
+def command(name: str) -> None:
+    """Print the JSON Schema of a result file, or of a method's card.
+
+    \b
+    icvos schema result > result.schema.json
+    icvos schema card
+    """
+    click.echo((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"), nl=False)
