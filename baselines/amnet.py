@@ -15,7 +15,7 @@ def _parts() -> HeadParts:
 
 METHOD = HeadMethod(
     name="amnet",
-    weights=None,
+    weights="amnet_nano",
     summary="a likeness to the support that spreads over the query, refined twice",
     paper="AMNet (NeurIPS 2023), arXiv 2311.17626",
     parts=_parts,

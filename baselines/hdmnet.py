@@ -15,7 +15,7 @@ def _parts() -> HeadParts:
 
 METHOD = HeadMethod(
     name="hdmnet",
-    weights=None,
+    weights="hdmnet_nano",
     summary="a query matched with its supports at three scales, and a learner of base classes",
     paper="HDMNet (CVPR 2023), arXiv 2303.14652",
     parts=_parts,

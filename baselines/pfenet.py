@@ -15,7 +15,7 @@ def _parts() -> HeadParts:
 
 METHOD = HeadMethod(
     name="pfenet",
-    weights=None,
+    weights="pfenet_nano",
     summary="a prior without training, and features enriched at four scales",
     paper="PFENet (TPAMI 2020), arXiv 2008.01449",
     parts=_parts,

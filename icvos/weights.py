@@ -23,7 +23,6 @@ FOLDER = "ICVOS_WEIGHTS"  # environment: the folder of weights
 OFFLINE = "ICVOS_OFFLINE"  # environment: download nothing
 
 PRECISIONS = ("fp32", "bf16")
-BROUGHT = "weights to be brought"  # on a card: none come along, and the method runs with --weights FILE alone
 UNTRAINED = "untrained"  # in the place of a file: parameters as torch's generator draws them
 
 _SHA256 = r"[0-9a-f]{64}"

@@ -25,6 +25,7 @@ from icvos.files import sha256_file
 from icvos.weights import WeightFile, fetch, resolve, weight_file, weight_files, weight_folder
 
 Icvos = Callable[..., Said]
+EMBEDDED_HEADS = ("dcsam_nano", "vrp_sam_nano", "pfenet_nano", "hdmnet_nano", "amnet_nano")
 GOOD = bytes(range(256)) * 2048  # 512 KiB: several blocks
 SHA256 = hashlib.sha256(GOOD).hexdigest()
 
@@ -116,7 +117,7 @@ def test_every_entry_is_well_formed() -> None:
 
 def test_embedded_files_are_the_ones_that_the_registry_names_and_are_never_downloaded() -> None:
     embedded = [file for file in weight_files().values() if file.embedded]
-    assert {file.name for file in embedded} == {"sam2_nano", "efficientnet_lite0", "dcsam_nano", "vrp_sam_nano"}
+    assert {file.name for file in embedded} == {"sam2_nano", "efficientnet_lite0", *EMBEDDED_HEADS}
     for file in embedded:
         path = fetch(file.name, offline=True)
         assert path.stat().st_size == file.size <= 15_000_000 and sha256_file(path) == file.sha256, file.name
@@ -455,8 +456,10 @@ def test_help_loads_nothing_of_the_network() -> None:
         assert done.stdout.splitlines()[-1] == "LOADED"
 
 
-@pytest.mark.parametrize("name", ["sam2_nano", "dcsam_nano", "vrp_sam_nano"])
+@pytest.mark.parametrize("name", ["sam2_nano", *EMBEDDED_HEADS])
 def test_the_card_of_an_embedded_model_speaks_of_the_file_that_is_there(name: str) -> None:
     card = json.loads((weights.REGISTRY.parent / f"{name}.json").read_text(encoding="utf-8"))
     assert card["sha256"] == weight_file(name).sha256
     assert not any("DAVIS" in entry for entry in card["trained on"])
+    if name in EMBEDDED_HEADS:
+        assert weight_file(name).size <= 6_200_000 and "dog" in weight_file(name).training_classes

@@ -37,7 +37,7 @@ class HeadMethod:
     """What sets one head apart from another, for running it."""
 
     name: str
-    weights: str | None  # of the registry; None where none come along
+    weights: str  # of the registry
     summary: str
     paper: str
     parts: Callable[[], HeadParts]
@@ -106,7 +106,7 @@ class HeadPrompts(SupportPrompts):
         """The weights.
 
         Raises:
-            UserInputError: no such file, of another method, or none was named where none comes along.
+            UserInputError: no such file, or of another method.
             DataError: it cannot be read.
         """
         return self.head_method.read(found_weights(self.method, self.compute))

@@ -18,7 +18,7 @@ from icvos.files import sha256_file
 from icvos.propagate.base import Propagated, propagated
 from icvos.propagate.chosen import ChosenSam2
 from icvos.types import Compute, Image, MaskPrompt, MethodCard, Prompt, Support, TokenPrompt
-from icvos.weights import BROUGHT, resolve, sam2_facts, weight_file
+from icvos.weights import resolve, sam2_facts, weight_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,8 +87,8 @@ class TrainedMethod(Protocol):
         ...
 
     @property
-    def weights(self) -> str | None:
-        """Of the registry: those that it runs with unless told otherwise; None where none come along."""
+    def weights(self) -> str:
+        """Of the registry: those that it runs with unless told otherwise."""
         ...
 
 
@@ -205,9 +205,7 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
     chosen = compute.weights or method.weights
     data: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
-    if chosen is None:
-        said, licence = BROUGHT, ""
-    elif chosen == method.weights:
+    if chosen == method.weights:
         own = weight_file(chosen)
         said, licence = f"{own.name} {own.sha256}", own.licence
         data, classes = own.training_data, own.training_classes
@@ -233,13 +231,10 @@ def found_weights(method: TrainedMethod, compute: Compute) -> Path:
     """The file of a method's weights: a user's, or the registry's.
 
     Raises:
-        UserInputError: there is none, or none comes along and no other was named.
+        UserInputError: there is no such file.
         DataError: the registry's is damaged.
     """
-    if compute.weights is None and method.weights is None:
-        fix = f"train some (icvos train --method {method.name}) or take a released checkpoint, and pass --weights FILE"
-        raise UserInputError(f"no weights of {method.name} come along", "--weights", "nothing", "a file", fix)
-    return resolve(compute.weights, method.weights or "", offline=compute.offline)
+    return resolve(compute.weights, method.weights, offline=compute.offline)
 
 
 def generated(method: GeneratorMethod, compute: Compute, hand_over: HandOver = "tokens") -> Propagated:

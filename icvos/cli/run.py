@@ -123,11 +123,9 @@ def _all_embedded(compute: Compute) -> list[LoadedMethod]:
     from importlib.util import find_spec
 
     from icvos.registry import load_method, method_names
-    from icvos.weights import BROUGHT
 
     installed = [load_method(name, compute) for name in method_names()]
-    there = [one for one in installed if not one.card.weights.startswith(BROUGHT) and not _download(one.card)]
-    methods = [one for one in there if not one.card.variant_of]
+    methods = [one for one in installed if not one.card.variant_of and not _download(one.card)]
     if find_spec("sam2"):
         return methods
     left_out = [one.card.name for one in methods if one.card.weights != "none"]

@@ -55,6 +55,15 @@ def test_the_mask_of_frame_0(method: HeadMethod, tmp_path: Path) -> None:
 
 
 @METHODS
+def test_the_embedded_head_finds_the_cat_of_its_own_support(method: HeadMethod) -> None:
+    asked = HeadPrompts(method, Compute(device="cpu")).prompt(CAT, [HEAD])
+    assert isinstance(asked, MaskPrompt)
+    head = HEAD.read_mask()
+    inside, outside = asked.mask[head].mean(), asked.mask[~head].mean()
+    assert inside > 0.5 and inside > 1.3 * outside, (inside, outside)
+
+
+@METHODS
 def test_supports_without_a_pixel_and_more_of_them(method: HeadMethod, tmp_path: Path) -> None:
     prompts = HeadPrompts(method, drawn(method, tmp_path / "head.safetensors"))
     nothing = prompts.prompt(CAT, [NOTHING])
@@ -79,8 +88,6 @@ def test_files_that_do_not_fit(method: HeadMethod, tmp_path: Path) -> None:
     other = HDMNET if method is PFENET else PFENET
     with pytest.raises(UserInputError, match=r"weights of another method"):
         HeadPrompts(other, compute)
-    with pytest.raises(UserInputError, match=r"no weights of .* come along"):
-        HeadPrompts(method, replace(compute, weights=None)).prompt(CAT, [HEAD])
     content = method.read(path)
     write_generator(path, replace(content, options={**content.options, "colour": 3}))
     with pytest.raises(DataError, match="options of another version"):
