@@ -373,11 +373,12 @@ def _mean_loss(losses: Sequence[Loss]) -> Loss:
 
 def _variance(results: Sequence[Result], by: str) -> Variance:
     """Of one result, or of the first less the second, tube by tube and draw by draw."""
-    clips: dict[str, list[list[float]]] = {}
-    for of_one in zip(*map(tubes_by_clip, results), strict=True):
-        clips[of_one[0]] = [
-            [_signed([getattr(tube.draws[draw], _field(by)) for tube in tubes]) for draw in sorted(tubes[0].draws)]
-            for tubes in zip(*(tubes_by_clip(result)[of_one[0]] for result in results), strict=True)
+    field, clips = _field(by), {}
+    by_clip = [tubes_by_clip(result) for result in results]
+    for clip in by_clip[0]:
+        together = zip(*(tubes[clip] for tubes in by_clip), strict=True)
+        clips[clip] = [
+            [_signed([getattr(tube.draws[draw], field) for tube in tubes]) for draw in sorted(tubes[0].draws)] for tubes in together
         ]
     between, within = variance_parts(clips)
     tubes = [tube for clip in clips.values() for tube in clip]

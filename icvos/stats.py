@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from inspect import signature
 from math import fsum
-from statistics import fmean, stdev, variance
+from statistics import fmean, stdev
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,6 +178,12 @@ def variance_parts(draws_by_clip: Mapping[str, Sequence[Sequence[float]]]) -> tu
     means = [fmean(fmean(tube) for tube in clip) for clip in draws_by_clip.values()]
     noise = fmean(sum(map(variance_of_mean, clip)) / len(clip) ** 2 for clip in draws_by_clip.values())
     return max(0.0, variance(means) - noise), draws
+
+
+def variance(values: Sequence[float]) -> float:
+    """The unbiased variance of two values or more."""
+    mean = fmean(values)
+    return fsum((value - mean) ** 2 for value in values) / (len(values) - 1)  # statistics.variance is 30 times as slow
 
 
 def variance_of_mean(draws: Sequence[float]) -> float:
