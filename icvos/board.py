@@ -4,6 +4,7 @@ Decisions that a reader may want to know:
 
 - Rows whose printed score is the same (0.01 %) share a rank, and the rank after them is skipped (1, 1, 3).
 - Floors and ceilings stand apart, sorted but without a rank number.
+- Each rank has an interval, and methods that a paired test does not tell from the one above them share a group (`icvos.ranks`).
 - A run that did not predict everything keeps its rank, because absent masks already count 0; it is flagged.
 - One method may stand on a board several times if its version, weights or precision differ; the label then says which.
   The same method twice with all of these equal is refused: nobody could tell the two numbers apart.
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from icvos.entries import KINDS, Entry, comparable, labels, version_notes
 from icvos.errors import UserInputError, did_you_mean
-from icvos.ranks import PRINTED
+from icvos.ranks import PRINTED, noise_groups, rank_intervals, same_tubes
 from icvos.reported import ReportedRow
 from icvos.results import Result, Scores, Timing
 
@@ -31,7 +32,7 @@ class Row:
     """One measured line. `scores` and `intervals` are those it is ranked by: of the whole run, or of one group.
 
     `scores` is None where the run has nothing of that group; a group has no intervals. `clips`, `tubes` and `episodes`
-    are always those of the whole run.
+    are always those of the whole run. `rank_interval` and `noise_group` are of methods, on a board of whole runs only.
     """
 
     label: str
@@ -40,6 +41,8 @@ class Row:
     scores: Scores | None
     intervals: dict[str, tuple[float, float] | None]
     rank: int | None = None
+    rank_interval: tuple[int, int] | None = None  # best and worst, 95 %
+    noise_group: int | None = None  # 1 for the best method and those within noise of it, then 2, ...
 
     @property
     def kind(self) -> str:
@@ -109,7 +112,9 @@ class Leaderboard:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the board as a whole."""
-        return version_notes(row.result for row in self.rows)
+        methods = [row.result for row in self.rows if row.kind == "method"]
+        other = () if same_tubes(methods) else ("runs on other tubes or draws, so methods are not tested against one another",)
+        return (*version_notes(row.result for row in self.rows), *other)
 
     def groups(self) -> dict[str, tuple[str, str]]:
         """Every group that some run has: ``"class=dog"`` -> ``("class", "dog")``."""
@@ -134,7 +139,8 @@ class Leaderboard:
             score = row.score(by)
             return KINDS.index(row.kind), score is None, 0.0 if score is None else sign * score, row.label
 
-        return _numbered(sorted(rows, key=order), by)
+        numbered = _numbered(sorted(rows, key=order), by)
+        return numbered if group else _with_noise(numbered, by)
 
     def render(self, format: str = "markdown", *, by: str = "J&F", group: str | None = None) -> str:
         """The board as ``markdown``, ``html``, ``json`` or ``csv`` text: the same bytes for the same results in any order.
@@ -173,3 +179,13 @@ def _numbered(rows: Sequence[Row], by: str) -> tuple[Row, ...]:
         tied = above is not None and round(above.score(by) or 0.0, PRINTED) == round(score, PRINTED)
         numbered.append(replace(row, rank=above.rank if above is not None and tied else place))
     return tuple(numbered)
+
+
+def _with_noise(rows: Sequence[Row], by: str) -> tuple[Row, ...]:
+    """The ranked rows with how sure the ranks of the methods among them are."""
+    methods = [row for row in rows if row.kind == "method"]
+    results = [row.result for row in methods]
+    groups = noise_groups(results, by) or (None,) * len(methods)
+    intervals = rank_intervals(results, by, lower_is_better=by in LOWER_IS_BETTER) or (None,) * len(methods)
+    sure = [replace(row, rank_interval=i, noise_group=g) for row, i, g in zip(methods, intervals, groups, strict=True)]
+    return (*sure, *rows[len(sure) :])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from icvos.results import Result, Scores, Timing, abridged
 KINDS = ("method", "ceiling", "floor")  # in the order of the board
 
 _NAMES = tuple(entry.name for entry in fields(Scores))
+_VALUES = attrgetter(*_NAMES)
 _TELLS_APART = {"version": "1", "weights": "none", "precision": "none"}  # fields of a card, and what their absence means
 
 
@@ -158,7 +160,8 @@ def _faults(result: Result) -> Iterator[str]:
     yield from (f"{key} {text!r}" for key, text in texts.items() if not isinstance(text, str))
     every = [result.overall, *(scores for rows in result.groups.values() for scores in rows.values())]
     every += [scores for tube in result.tubes for scores in (tube.mean, *tube.draws.values())]
-    yield from (f"{name} {value!r}" for scores in every for name in _NAMES if not _is_score(value := getattr(scores, name)))
+    named = ((name, value) for scores in every for name, value in zip(_NAMES, _VALUES(scores), strict=True))
+    yield from (f"{name} {value!r}" for name, value in named if not _is_score(value))
     yield from _faults_of_tubes(result)
     ends = [end for pair in result.intervals.values() if pair is not None for end in pair]
     yield from (f"interval end {end!r}" for end in ends if not _is_score(end))

@@ -28,7 +28,7 @@ class ClipSums:
 
 
 def same_tubes(results: Sequence[Result]) -> bool:
-    """Whether all results are of the same tubes, at least one, in the same clips and draws."""
+    """Whether all results are of the same tubes, at least one, in the same clips and draws; so they are where there is no result."""
     shapes = [sorted((tube.id, tube.source, tube.clip, tube.category, *sorted(tube.draws)) for tube in result.tubes) for result in results]
     return all(shape and shape == shapes[0] for shape in shapes)
 

@@ -20,10 +20,11 @@ def render_markdown(board: Leaderboard, by: str, group: str | None) -> str:
     methods = [row for row in rows if row.kind == "method"]
     apart = [row for row in rows if row.kind != "method"]  # after the methods, and so numbered after them
     columns = text.columns(rows, by)
-    parts = [f"# {escape(text.release(board))} under {escape(one_line(board.protocol))}", *_head(board, by, group)]
+    parts = [f"# {escape(text.release(board))} under {escape(one_line(board.protocol))}", *_head(board, by, group, rows)]
     if methods:
-        ranks = [text.NOTHING if row.rank is None else str(row.rank) for row in methods]
-        parts += [f"## {text.METHODS}", _table("rank", ranks, methods, columns, start=1)]
+        ranks = [str(text.rank_cell(row)) for row in methods]
+        ranked = text.noise_columns(methods) | columns
+        parts += [f"## {text.METHODS}", _table("rank", ranks, methods, ranked, start=1)]
     if apart:
         kinds = [row.kind for row in apart]
         parts += [f"## {text.APART}", text.APART_WHY, _table("kind", kinds, apart, columns, start=len(methods) + 1)]
@@ -33,9 +34,8 @@ def render_markdown(board: Leaderboard, by: str, group: str | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _head(board: Leaderboard, by: str, group: str | None) -> Iterator[str]:
-    intervals = "" if group else f" {text.INTERVALS}"
-    yield f"{escape(text.ranked_by(by, group))}, in percent.{intervals} {text.SPREAD}"
+def _head(board: Leaderboard, by: str, group: str | None, rows: Sequence[Row]) -> Iterator[str]:
+    yield escape(text.ranked_by(by, group)) + f", in percent. {text.how_sure(rows, group)}{text.SPREAD}"
     yield "\n".join([f"- digest of the release: {code(board.benchmark['digest'])}", *(f"- {escape(one_line(n))}" for n in board.notes)])
 
 

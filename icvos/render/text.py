@@ -26,6 +26,11 @@ SPREAD = (
     "Spread: the standard deviation of J&F over support draws, averaged over tubes."
 )
 
+NOISE_GROUPS = (
+    "A method is in the noise group of the one above it unless a paired test (sign flips of whole clips, Holm's correction over "
+    "neighbours) tells the two apart at 0.05."
+)
+
 # Marks that turn the direction of the text after them: a name could make its whole line read backwards.
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -60,6 +65,17 @@ def score_cell(row: Row, by: str) -> Cell:
     """A score, and its interval where there is one: ``71.52 [68.10, 74.33]``."""
     interval = row.interval(by)
     return Cell(percent(row.score(by)), f"[{percent(interval[0])}, {percent(interval[1])}]" if interval else "")
+
+
+def rank_cell(row: Row) -> Cell:
+    """A rank, and its interval where there is one: ``2 [1, 4]``."""
+    interval = row.rank_interval
+    return Cell(NOTHING if row.rank is None else str(row.rank), f"[{interval[0]}, {interval[1]}]" if interval else "")
+
+
+def noise_columns(methods: Sequence[Row]) -> dict[str, Callable[[Row], Cell]]:
+    """The column of noise groups, where methods have them."""
+    return {"noise group": lambda row: Cell(str(row.noise_group))} if any(row.noise_group for row in methods) else {}
 
 
 def covered(coverage: Coverage) -> str:
@@ -108,6 +124,12 @@ def remarks(row: Row) -> tuple[str, ...]:
 def ranked_by(by: str, group: str | None) -> str:
     """What the order of the rows means."""
     return f"Ranked by {by}" + (f" of {one_line(group)}" if group else "")
+
+
+def how_sure(rows: Sequence[Row], group: str | None) -> str:
+    """What brackets and noise groups mean, where the tables have them; ends in a space if it says anything."""
+    said = ("" if group else INTERVALS, NOISE_GROUPS if any(row.noise_group for row in rows) else "")
+    return "".join(f"{sentence} " for sentence in said if sentence)
 
 
 def release(board: Leaderboard) -> str:
