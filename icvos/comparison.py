@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from icvos.entries import Entry, comparable, labels, version_notes
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.ranks import ALPHA, PRINTED, clip_sums, groups_within_noise, intervals_of_ranks, same_tubes, tubes_by_clip
-from icvos.results import Result, Scores, TubeScores, find_results
+from icvos.results import Result, Scores, TubeScores, abridged, find_results
 from icvos.stats import RESAMPLES, flips_are_exact, holm, resampled_means, sign_flip_p, smallest_p, variance_of_mean, variance_parts
 
 BY = ("J&F", "J", "F")
@@ -190,10 +190,11 @@ def compare(
         raise UserInputError("unknown score to compare by", by, fix=did_you_mean(by, BY))
     entries = comparable(map(_entry, results), protocol)
     if len(entries) < 2:
-        raise UserInputError("nothing to compare", found=f"one result: {entries[0]}", expected="two or more", fix="give another result too")
+        fix = "give another result too (a file that is named twice counts once)"
+        raise UserInputError("nothing to compare", found=f"one result: {entries[0]}", expected="two or more", fix=fix)
     chosen, left_out = _contestants(entries)
     names = labels(chosen)
-    teller, notes = _oracle(entries, None if oracle is None else _entry(oracle))
+    teller, why_none = _oracle(entries, None if oracle is None else _entry(oracle))
     _refuse_other_tubes([*chosen, *([teller] if teller else [])])
     if len(chosen) > 2:
         order = sorted(range(len(chosen)), key=lambda i: (-_mean(chosen[i].result.tubes, by), names[i]))
@@ -212,7 +213,7 @@ def compare(
         standings=standings,
         pairs=tuple(_pair(place, found, names, by, differences) for place in range(len(found) - 1)),
         oracle=str(teller.result.method["name"]) if teller else None,
-        notes=(*_notes(standings, len(tubes), resamples), *_left_out(left_out), *notes),
+        notes=(*_notes(standings, len(tubes), resamples), *_left_out(left_out), *_of_oracle(teller, standings), *why_none),
     )
 
 
@@ -269,6 +270,14 @@ def _oracle(entries: list[Entry], given: Entry | None) -> tuple[Entry | None, tu
         return found[0], ()
     why = "no oracle-first-frame result is given" if not found else f"there are {len(found)} oracle-first-frame results"
     return None, (f"{why}, so propagation error is not known: what is lost after the first frame stands in for it (say --oracle RESULT)",)
+
+
+def _of_oracle(oracle: Entry | None, standings: Sequence[Standing]) -> tuple[str, ...]:
+    """Whose propagation error is not their own: the oracle followed with other weights than they did."""
+    weights = str(oracle.result.method.get("weights", "none")) if oracle else ""
+    others = [row.label for row in standings if weights not in str(row.result.method.get("weights", "none"))]
+    said = f"propagation error is that of the oracle's weights ({abridged(weights)}), which these did not use: {', '.join(others)}"
+    return (said,) if others else ()
 
 
 def _refuse_other_tubes(entries: list[Entry]) -> None:

@@ -44,7 +44,7 @@ def _table(first: str, firsts: Sequence[str], rows: Sequence[Row], columns: Mapp
     lines = [[first, "method", *map(escape, columns)]]
     for number, (value, row) in enumerate(zip(firsts, rows, strict=True), start):
         lines.append([value, f"{escape(one_line(row.label))} [{number}]", *(str(cell(row)) for cell in columns.values())])
-    return _lines(lines, ("r" if first == "rank" else "l") + "l" + "r" * len(columns))
+    return pipe_table(lines, ("r" if first == "rank" else "l") + "l" + "r" * len(columns))
 
 
 def _footnote(number: int, row: Row) -> str:
@@ -58,10 +58,10 @@ def _reported(rows: Sequence[ReportedRow]) -> Iterator[str]:
     for row in rows:
         words = [escape(one_line(word)) for word in (row.method, row.source, row.protocol, row.flag)]
         lines.append([words[0], text.percent(row.JF), text.percent(row.J), text.percent(row.F), *words[1:]])
-    yield _lines(lines, "lrrrlll")
+    yield pipe_table(lines, "lrrrlll")
 
 
-def _lines(lines: Sequence[Sequence[str]], align: str) -> str:
+def pipe_table(lines: Sequence[Sequence[str]], align: str) -> str:
     """A table, the first line its heading; `align` says l or r for each column."""
     rules = [":---" if side == "l" else "---:" for side in align]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rules, *lines[1:]))

@@ -109,15 +109,15 @@ def columns(rows: Sequence[Row], by: str) -> dict[str, Callable[[Row], Cell]]:
 
 def counts(row: Row) -> str:
     """How much was scored."""
-    return ", ".join(_many(n, word) for n, word in ((row.clips, "clip"), (row.tubes, "tube"), (row.episodes, "episode")))
+    return ", ".join(many(n, word) for n, word in ((row.clips, "clip"), (row.tubes, "tube"), (row.episodes, "episode")))
 
 
 def remarks(row: Row) -> tuple[str, ...]:
     """What qualifies the row's numbers: what is missing, what was seen in training, then its notes."""
     coverage = row.result.coverage
-    missing = f"{coverage.expected - coverage.present} of {_many(coverage.expected, 'mask')} missing, counted as 0"
+    missing = f"{coverage.expected - coverage.present} of {many(coverage.expected, 'mask')} missing, counted as 0"
     seen = row.result.seen_clips
-    contaminated = f"contaminated: {_many(len(seen), 'clip')} of {row.clips} seen in training ({shortened(one_line(', '.join(seen)), 120)})"
+    contaminated = f"contaminated: {many(len(seen), 'clip')} of {row.clips} seen in training ({shortened(one_line(', '.join(seen)), 120)})"
     return (*([] if row.complete else [missing]), *([contaminated] if seen else []), *(one_line(note) for note in row.result.notes))
 
 
@@ -137,5 +137,6 @@ def release(board: Leaderboard) -> str:
     return one_line(f"{board.benchmark['name']}@{board.benchmark['version']}")
 
 
-def _many(number: int, word: str) -> str:
+def many(number: int, word: str) -> str:
+    """A number of things: ``1 clip``, ``2 clips``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
