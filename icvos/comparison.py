@@ -12,69 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import fsum, sqrt
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from icvos.entries import Entry, comparable, labels, version_notes
 from icvos.errors import DataError, UserInputError, did_you_mean
+from icvos.losses import Loss, losses_of, mean_loss
+from icvos.pairs import BY, Difference, Pair, Variance, mean_score, neighbour_differences, pair_of, variance_of
 from icvos.ranks import ALPHA, PRINTED, clip_sums, groups_within_noise, intervals_of_ranks, same_tubes, tubes_by_clip
-from icvos.results import Result, Scores, TubeScores, abridged, find_results
-from icvos.stats import RESAMPLES, flips_are_exact, holm, resampled_means, sign_flip_p, smallest_p, variance_of_mean, variance_parts
+from icvos.results import Result, abridged, find_results
+from icvos.stats import RESAMPLES, flips_are_exact, smallest_p
 
-BY = ("J&F", "J", "F")
 ORACLE = "oracle-first-frame"
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """The mean over tubes of the first result less that of the second, in one score.
-
-    `interval` is the 95 % percentile interval by a bootstrap over clips, None with one clip. `p` is that of the sign flips of
-    clips, `corrected` the same after Holm's correction over all pairs compared (equal where there is one pair).
-    """
-
-    first: float
-    second: float
-    interval: tuple[float, float] | None
-    p: float
-    corrected: float
-
-    @property
-    def value(self) -> float:
-        """First less second."""
-        return self.first - self.second
-
-
-@dataclass(frozen=True, slots=True)
-class Variance:
-    """What makes scores vary: two components as standard deviations, and what each adds to the mean's standard error.
-
-    `clips` is the deviation between clips (of the mean of a clip's tubes, had they endless draws), `draws` that between the support
-    draws of one tube; see `icvos.stats.variance_parts`. None where there are too few of either.
-    """
-
-    clips: float | None
-    draws: float | None
-    error_of_clips: float | None
-    error_of_draws: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """Where a score S falls short of 1, split in two ways, each of which adds up to 1 - S.
-
-    By the first frame's own score: `on_first` = 1 - S(first frame), `afterwards` = S(first frame) - S. By the oracle, which is told
-    the true first mask and propagates it: `propagation` = 1 - S(oracle), `first_frame` = S(oracle) - S; None without an oracle.
-    `afterwards` and `first_frame` are below 0 where a method gets better after the first frame, or beats the oracle.
-    """
-
-    on_first: float
-    afterwards: float
-    propagation: float | None
-    first_frame: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,52 +38,6 @@ class Standing:
     variance: Variance
     loss: Loss
     losses: dict[str, Loss]  # tube id -> ...
-
-
-@dataclass(frozen=True, slots=True)
-class TubeGap:
-    """One tube in both results of a pair, in the score compared by."""
-
-    tube: str
-    first: float
-    second: float
-
-    @property
-    def value(self) -> float:
-        """First less second."""
-        return self.first - self.second
-
-    @property
-    def outcome(self) -> int:
-        """1 where the first wins, -1 where the second does, 0 where both print the same percent."""
-        first, second = round(self.first, PRINTED), round(self.second, PRINTED)
-        return (first > second) - (first < second)
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two results side by side."""
-
-    first: str
-    second: str
-    differences: dict[str, Difference]  # J&F, J, F
-    gaps: tuple[TubeGap, ...]  # every tube, the largest gain of the first at the front
-    variance: Variance  # of the difference, draw by draw: both were given the same supports
-
-    @property
-    def wins(self) -> int:
-        """Tubes on which the first scores more."""
-        return sum(gap.outcome > 0 for gap in self.gaps)
-
-    @property
-    def ties(self) -> int:
-        """Tubes on which both print the same percent."""
-        return sum(gap.outcome == 0 for gap in self.gaps)
-
-    @property
-    def losses(self) -> int:
-        """Tubes on which the second scores more."""
-        return sum(gap.outcome < 0 for gap in self.gaps)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +99,10 @@ def compare(
     teller, why_none = _oracle(entries, None if oracle is None else _entry(oracle))
     _refuse_other_tubes([*chosen, *([teller] if teller else [])])
     if len(chosen) > 2:
-        order = sorted(range(len(chosen)), key=lambda i: (-_mean(chosen[i].result.tubes, by), names[i]))
+        order = sorted(range(len(chosen)), key=lambda i: (-mean_score(chosen[i].result, by), names[i]))
         chosen, names = [chosen[i] for i in order], [names[i] for i in order]
     found = [entry.result for entry in chosen]
-    differences = _differences(found, resamples, seed)
+    differences = neighbour_differences(found, resamples, seed)
     standings = _standings(found, names, teller.result if teller else None, by, differences[by], resamples, seed)
     tubes = tubes_by_clip(found[0])
     return Comparison(
@@ -211,7 +113,7 @@ def compare(
         tubes=len(found[0].tubes),
         resamples=resamples,
         standings=standings,
-        pairs=tuple(_pair(place, found, names, by, differences) for place in range(len(found) - 1)),
+        pairs=tuple(pair_of(place, found, names, by, differences) for place in range(len(found) - 1)),
         oracle=str(teller.result.method["name"]) if teller else None,
         notes=(*_notes(standings, len(tubes), resamples), *_left_out(left_out), *_of_oracle(teller, standings), *why_none),
     )
@@ -297,34 +199,6 @@ def _refuse_other_tubes(entries: list[Entry]) -> None:
         )
 
 
-def _field(by: str) -> str:
-    return "JF" if by == "J&F" else by
-
-
-def _mean(tubes: Sequence[TubeScores], by: str) -> float:
-    return fsum(getattr(tube.mean, _field(by)) for tube in tubes) / len(tubes)
-
-
-def _differences(results: Sequence[Result], resamples: int, seed: int) -> dict[str, list[Difference]]:
-    """For J&F, J and F, the difference of each result and the next."""
-    found = {}
-    for by in BY:
-        scores = clip_sums(results, by)
-        gaps = scores.sums[:-1] - scores.sums[1:]
-        p = [float(value) for value in sign_flip_p(gaps, resamples=resamples, seed=seed)]
-        means = [_mean(result.tubes, by) for result in results]
-        intervals = _intervals(gaps, scores.counts, resamples, seed)
-        found[by] = [Difference(*row) for row in zip(means[:-1], means[1:], intervals, p, holm(p), strict=True)]
-    return found
-
-
-def _intervals(gaps: NDArray[np.float64], counts: NDArray[np.int64], resamples: int, seed: int) -> list[tuple[float, float] | None]:
-    if len(counts) < 2:
-        return [None] * len(gaps)
-    ends = np.quantile(resampled_means(gaps, counts, resamples=resamples, seed=seed), (0.025, 0.975), axis=1)
-    return [(float(low), float(high)) for low, high in ends.T]
-
-
 def _standings(
     results: Sequence[Result],
     names: Sequence[str],
@@ -337,14 +211,13 @@ def _standings(
     sums = clip_sums(results, by)
     intervals = intervals_of_ranks(sums, resamples=resamples, seed=seed) or (None,) * len(results)
     groups = groups_within_noise([pair.corrected for pair in differences])
-    scores = [{name: _mean(result.tubes, name) for name in BY} for result in results]
+    scores = [{name: mean_score(result, name) for name in BY} for result in results]
     printed = [round(row[by], PRINTED) for row in scores]
     if printed[0] < printed[-1]:  # two in the order given, the worse one first
         groups = groups[::-1]
-    truth = {tube.id: tube.mean for tube in oracle.tubes} if oracle else {}
     standings = []
     for place, result in enumerate(results):
-        losses = {tube.id: _loss(tube.mean, truth.get(tube.id), by) for tube in sorted(result.tubes, key=lambda tube: tube.id)}
+        losses = losses_of(result, oracle, by)
         standings.append(
             Standing(
                 names[place],
@@ -353,68 +226,12 @@ def _standings(
                 1 + sum(other > printed[place] for other in printed),
                 intervals[place],
                 groups[place],
-                _variance([result], by),
-                _mean_loss(list(losses.values())),
+                variance_of([result], by),
+                mean_loss(losses),
                 losses,
             )
         )
     return tuple(standings)
-
-
-def _loss(scores: Scores, oracle: Scores | None, by: str) -> Loss:
-    score = getattr(scores, _field(by))
-    first = {"J&F": (scores.J_first + scores.F_first) / 2, "J": scores.J_first, "F": scores.F_first}[by]
-    told = None if oracle is None else getattr(oracle, _field(by))
-    return Loss(1 - first, first - score, None if told is None else 1 - told, None if told is None else told - score)
-
-
-def _mean_loss(losses: Sequence[Loss]) -> Loss:
-    """Part by part, the mean over tubes."""
-
-    def mean(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return fsum(known) / len(known) if known else None
-
-    columns = zip(*((loss.on_first, loss.afterwards, loss.propagation, loss.first_frame) for loss in losses), strict=True)
-    on_first, afterwards, propagation, first_frame = map(mean, columns)
-    return Loss(on_first or 0.0, afterwards or 0.0, propagation, first_frame)
-
-
-def _variance(results: Sequence[Result], by: str) -> Variance:
-    """Of one result, or of the first less the second, tube by tube and draw by draw."""
-    field, clips = _field(by), {}
-    by_clip = [tubes_by_clip(result) for result in results]
-    for clip in by_clip[0]:
-        together = zip(*(tubes[clip] for tubes in by_clip), strict=True)
-        clips[clip] = [
-            [_signed([getattr(tube.draws[draw], field) for tube in tubes]) for draw in sorted(tubes[0].draws)] for tubes in together
-        ]
-    between, within = variance_parts(clips)
-    tubes = [tube for clip in clips.values() for tube in clip]
-    weights = sqrt(sum(len(clip) ** 2 for clip in clips.values())) / len(tubes)
-    return Variance(
-        clips=None if between is None else sqrt(between),
-        draws=None if within is None else sqrt(within),
-        error_of_clips=None if between is None else weights * sqrt(between),
-        error_of_draws=None if within is None else sqrt(fsum(map(variance_of_mean, tubes))) / len(tubes),
-    )
-
-
-def _signed(values: Sequence[float]) -> float:
-    return values[0] - sum(values[1:])
-
-
-def _pair(place: int, results: Sequence[Result], names: Sequence[str], by: str, differences: dict[str, list[Difference]]) -> Pair:
-    first, second = results[place : place + 2]
-    other = {tube.id: getattr(tube.mean, _field(by)) for tube in second.tubes}
-    gaps = [TubeGap(tube.id, getattr(tube.mean, _field(by)), other[tube.id]) for tube in first.tubes]
-    return Pair(
-        names[place],
-        names[place + 1],
-        {score: rows[place] for score, rows in differences.items()},
-        tuple(sorted(gaps, key=lambda gap: (-gap.value, gap.tube))),
-        _variance([first, second], by),
-    )
 
 
 def _notes(standings: Sequence[Standing], clips: int, resamples: int) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from math import ceil, floor, fsum
 import numpy as np
 from numpy.typing import NDArray
 
-from icvos.results import Result, TubeScores
+from icvos.results import Result, TubeScores, score_field
 from icvos.stats import RESAMPLES, holm, resampled_means, sign_flip_p
 
 PRINTED = 4  # decimals of a score in [0, 1] that show in percent: scores that print alike share a rank
@@ -44,8 +44,7 @@ def tubes_by_clip(result: Result) -> dict[str, list[TubeScores]]:
 def clip_sums(results: Sequence[Result], by: str) -> ClipSums:
     """The score called `by`, summed over the tubes of each clip, clips sorted; of results that are of the same tubes."""
     clips = [tubes_by_clip(result) for result in results]
-    field = "JF" if by == "J&F" else by
-    sums = [[fsum(getattr(tube.mean, field) for tube in tubes) for tubes in of_one.values()] for of_one in clips]
+    sums = [[fsum(getattr(tube.mean, score_field(by)) for tube in tubes) for tubes in of_one.values()] for of_one in clips]
     return ClipSums(np.array(sums, np.float64), np.array([len(tubes) for tubes in clips[0].values()], np.int64))
 
 

@@ -13,7 +13,9 @@ from icvos.render.markdown import code, escape, pipe_table
 from icvos.render.text import one_line
 
 if TYPE_CHECKING:
-    from icvos.comparison import Comparison, Difference, Loss, Pair, Standing, TubeGap, Variance
+    from icvos.comparison import Comparison, Standing
+    from icvos.losses import Loss
+    from icvos.pairs import Difference, Pair, TubeGap, Variance
 
 FORMAT = "icvos-comparison/1"
 FORMATS = ("text", "markdown", "json")
