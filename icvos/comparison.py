@@ -213,7 +213,7 @@ def _standings(
     groups = groups_within_noise([pair.corrected for pair in differences])
     scores = [{name: mean_score(result, name) for name in BY} for result in results]
     printed = [round(row[by], PRINTED) for row in scores]
-    if printed[0] < printed[-1]:  # two in the order given, the worse one first
+    if scores[0][by] < scores[-1][by]:  # two in the order given, the worse one first
         groups = groups[::-1]
     standings = []
     for place, result in enumerate(results):
@@ -245,7 +245,17 @@ def _notes(standings: Sequence[Standing], clips: int, resamples: int) -> tuple[s
         for standing in standings
         if (coverage := standing.result.coverage).present < coverage.expected
     ]
-    return (*([hopeless] if pairs * least >= ALPHA else []), *incomplete, *version_notes([standing.result for standing in standings]))
+    seen = [
+        f"{standing.label}: contaminated, {len(standing.result.seen_clips)} of {clips} clips seen in training"
+        for standing in standings
+        if standing.result.seen_clips
+    ]
+    return (
+        *([hopeless] if pairs * least >= ALPHA else []),
+        *incomplete,
+        *seen,
+        *version_notes([standing.result for standing in standings]),
+    )
 
 
 def _left_out(entries: Sequence[Entry]) -> tuple[str, ...]:

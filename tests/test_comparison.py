@@ -238,6 +238,12 @@ def test_five_clips_are_said_to_be_too_few_and_six_are_not() -> None:
     assert "p is 0.03125 (2 times that with Holm's correction, 0.0625)" in " ".join(compare(runs).notes)
 
 
+def test_contamination_is_said() -> None:
+    runs = [result("a", [[0.5], [0.4]]), result("b", [[0.4], [0.3]])]
+    runs[1].method["training_clips"] = ["davis/c1", "davis/elsewhere"]
+    assert "b: contaminated, 1 of 2 clips seen in training" in compare(runs).notes
+
+
 def test_gaps_wins_and_ties() -> None:
     pair = compare([result("a", [[0.5, 0.6], [0.7]]), result("b", [[0.6, 0.4], [0.70001]])], by="F").pairs[0]
     assert [(gap.tube, round(gap.value, 5)) for gap in pair.gaps] == [
@@ -332,6 +338,12 @@ def test_groups_within_noise(field: list[Result]) -> None:
     corrected = [pair.differences["J&F"].corrected for pair in found.pairs]
     assert corrected == holm([pair.differences["J&F"].p for pair in found.pairs]) and corrected[1] == 2 * 2 / 256
     assert "left out, being floors or ceilings: empty, identity (give one and a method to compare these two)" in found.notes
+
+
+def test_the_worse_of_two_that_print_alike_is_in_the_second_group_in_either_order() -> None:
+    runs = [result(name, [[value + clip / 50] for clip in range(8)]) for name, value in (("worse", 0.5), ("better", 0.500001))]
+    assert [(row.rank, row.noise_group) for row in compare(runs).standings] == [(1, 2), (1, 1)]
+    assert [(row.rank, row.noise_group) for row in compare(runs[::-1]).standings] == [(1, 1), (1, 2)]
 
 
 def test_floors_are_compared_where_there_are_no_methods(field: list[Result]) -> None:
