@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from icvos.files import to_json
 from icvos.render import text
 from icvos.render.markdown import code, escape, pipe_table
-from icvos.render.text import one_line
+from icvos.render.text import one_line, percent
 
 if TYPE_CHECKING:
     from icvos.comparison import Comparison, Standing
@@ -21,6 +21,8 @@ FORMAT = "icvos-comparison/1"
 FORMATS = ("text", "markdown", "json")
 _MOST = 5  # tubes shown in each direction
 _WIDTH = 140  # where the output is no terminal
+_LOST = "Lost on the first frame, and afterwards"
+_LOST_ORACLE = "Propagation error is the oracle's for both; first-frame error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def method_of_test(comparison: Comparison) -> str:
 
 def _differences(comparison: Comparison, pair: Pair) -> Table:
     heading = ("score", pair.first, pair.second, "difference", "p")
-    lines = [(by, *_means(row), _signed_interval(row), _p(row.p)) for by, row in pair.differences.items()]
+    lines = [(by, percent(row.first), percent(row.second), _signed_interval(row), _p(row.p)) for by, row in pair.differences.items()]
     return Table("Difference", f"{_outcome(pair)} in {comparison.by}.", (heading, *lines))
 
 
@@ -84,12 +86,8 @@ def _gaps(comparison: Comparison, pair: Pair) -> Iterator[Table]:
     behind = [gap for gap in reversed(pair.gaps) if gap.outcome < 0][:_MOST]
     for name, gaps in ((pair.first, ahead), (pair.second, behind)):
         if gaps:
-            says = f"By {comparison.by}; {_LOST_ORACLE if comparison.oracle else _LOST} are shown for the first, then for the second."
+            says = f"By {comparison.by}. {_LOST_ORACLE if comparison.oracle else _LOST}: of the first / of the second."
             yield Table(f"Largest gains of {name}", says, (_gap_heading(comparison, pair), *(_gap_line(comparison, gap) for gap in gaps)))
-
-
-_LOST = "what is lost on the first frame and afterwards"
-_LOST_ORACLE = "first-frame error and propagation error"
 
 
 def _gap_heading(comparison: Comparison, pair: Pair) -> tuple[str, ...]:
@@ -100,16 +98,16 @@ def _gap_heading(comparison: Comparison, pair: Pair) -> tuple[str, ...]:
 def _gap_line(comparison: Comparison, gap: TubeGap) -> tuple[str, ...]:
     losses = [standing.losses[gap.tube] for standing in comparison.standings]
     if comparison.oracle:
-        lost = (" / ".join(_percent(loss.first_frame) for loss in losses), _percent(losses[0].propagation))
+        lost = (" / ".join(percent(loss.first_frame) for loss in losses), percent(losses[0].propagation))
     else:
-        lost = (" / ".join(_percent(loss.on_first) for loss in losses), " / ".join(_percent(loss.afterwards) for loss in losses))
-    return (gap.tube, _percent(gap.first), _percent(gap.second), _signed(gap.value), *lost)
+        lost = (" / ".join(percent(loss.on_first) for loss in losses), " / ".join(percent(loss.afterwards) for loss in losses))
+    return (gap.tube, percent(gap.first), percent(gap.second), _signed(gap.value), *lost)
 
 
 def _ranks(comparison: Comparison) -> Table:
     heading = ("method", "rank", "noise group", "J&F", "J", "F")
     lines = [
-        (row.label, _rank(row.rank, row.rank_interval), str(row.noise_group), *(_percent(row.scores[by]) for by in ("J&F", "J", "F")))
+        (row.label, _rank(row.rank, row.rank_interval), str(row.noise_group), *(percent(row.scores[by]) for by in ("J&F", "J", "F")))
         for row in comparison.standings
     ]
     return Table("Ranks", f"Ranked by {comparison.by}. {text.NOISE_GROUPS}", (heading, *lines))
@@ -130,7 +128,7 @@ def _losses(comparison: Comparison) -> Table:
     """Where the scores fall short of 100, one line a method."""
     by_oracle = ("first-frame error", "propagation error") if comparison.oracle else ()
     lines = [
-        (row.label, _percent(1 - row.scores[comparison.by]), *(_percent(part) for part in _parts(row.loss, bool(comparison.oracle))))
+        (row.label, percent(1 - row.scores[comparison.by]), *(percent(part) for part in _parts(row.loss, bool(comparison.oracle))))
         for row in comparison.standings
     ]
     says = (
@@ -157,11 +155,7 @@ def _variances(comparison: Comparison) -> Table:
 
 
 def _deviations(variance: Variance) -> tuple[str, ...]:
-    return tuple(_percent(part) for part in (variance.clips, variance.draws, variance.error_of_clips, variance.error_of_draws))
-
-
-def _percent(value: float | None) -> str:
-    return text.percent(value)
+    return tuple(percent(part) for part in (variance.clips, variance.draws, variance.error_of_clips, variance.error_of_draws))
 
 
 def _signed(value: float) -> str:
@@ -170,10 +164,6 @@ def _signed(value: float) -> str:
 
 def _signed_interval(row: Difference) -> str:
     return _signed(row.value) + (f" [{_signed(row.interval[0])}, {_signed(row.interval[1])}]" if row.interval else "")
-
-
-def _means(row: Difference) -> tuple[str, str]:
-    return _percent(row.first), _percent(row.second)
 
 
 def _rank(rank: int, interval: tuple[int, int] | None) -> str:
