@@ -4,6 +4,7 @@ Decisions that a reader may want to know:
 
 - Rows whose printed score is the same (0.01 %) share a rank, and the rank after them is skipped (1, 1, 3).
 - Floors and ceilings stand apart, sorted but without a rank number.
+- Each rank has an interval, and methods that a paired test does not tell from the one above them share a group (`icvos.ranks`).
 - A run that did not predict everything keeps its rank, because absent masks already count 0; it is flagged.
 - One method may stand on a board several times if its version, weights or precision differ; the label then says which.
   The same method twice with all of these equal is refused: nobody could tell the two numbers apart.
@@ -11,45 +12,19 @@ Decisions that a reader may want to know:
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from icvos.errors import DataError, UserInputError, did_you_mean
+from icvos.entries import KINDS, Entry, comparable, labels, version_notes
+from icvos.errors import UserInputError, did_you_mean
+from icvos.ranks import PRINTED, noise_groups, rank_intervals, same_tubes
 from icvos.reported import ReportedRow
-from icvos.results import Result, Scores, Timing, abridged
+from icvos.results import Result, Scores, Timing
 
 SCORES = ("J&F", "J", "F", "J_recall", "F_recall", "J_decay", "F_decay", "J_first", "F_first")
 LOWER_IS_BETTER = frozenset({"J_decay", "F_decay"})
 FORMATS = ("markdown", "html", "json", "csv", "latex")
-KINDS = ("method", "ceiling", "floor")  # in the order of the board
-
-_PRINTED = 4  # decimals of a score in [0, 1] that show in percent
-_TELLS_APART = {"version": "1", "weights": "none", "precision": "none"}  # fields of a card, and what their absence means
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A result and where it came from, so that a refusal can name the file."""
-
-    result: Result
-    path: Path | None = None
-    timing: Timing | None = None
-
-    @classmethod
-    def load(cls, path: Path) -> Entry:
-        """The result file at `path`, with the timing beside it.
-
-        Raises:
-            DataError: either cannot be read.
-        """
-        return cls(Result.load(path), path, Timing.beside(path))
-
-    def __str__(self) -> str:
-        name = str(self.result.method.get("name"))
-        return f"{name} ({self.path})" if self.path else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +32,7 @@ class Row:
     """One measured line. `scores` and `intervals` are those it is ranked by: of the whole run, or of one group.
 
     `scores` is None where the run has nothing of that group; a group has no intervals. `clips`, `tubes` and `episodes`
-    are always those of the whole run.
+    are always those of the whole run. `rank_interval` and `noise_group` are of methods, on a board of whole runs only.
     """
 
     label: str
@@ -66,6 +41,8 @@ class Row:
     scores: Scores | None
     intervals: dict[str, tuple[float, float] | None]
     rank: int | None = None
+    rank_interval: tuple[int, int] | None = None  # best and worst, 95 %
+    noise_group: int | None = None  # 1 for the best method and those within noise of it, then 2, ...
 
     @property
     def kind(self) -> str:
@@ -121,12 +98,9 @@ class Leaderboard:
             DataError: a result holds something that is no score.
         """
         entries = [item if isinstance(item, Entry) else Entry(item) for item in results]
-        for entry in entries:
-            _check(entry)
-        entries = _of_one_protocol(sorted(entries, key=str), protocol)
-        _refuse_releases(entries)
-        labels = _labels(entries)
-        rows = [Row(label, e.result, e.timing, e.result.overall, e.result.intervals) for label, e in zip(labels, entries, strict=True)]
+        entries = comparable(sorted(entries, key=str), protocol)
+        named = zip(labels(entries), entries, strict=True)
+        rows = [Row(label, entry.result, entry.timing, entry.result.overall, entry.result.intervals) for label, entry in named]
         rows.sort(key=lambda row: (row.label, row.result.signature))
         return cls(rows[0].result.benchmark, rows[0].result.protocol, tuple(rows), tuple(reported))
 
@@ -138,8 +112,9 @@ class Leaderboard:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the board as a whole."""
-        versions = sorted({str(row.result.environment.get("icvos", "unknown")) for row in self.rows})
-        return (f"scored by several versions of icvos: {', '.join(versions)}",) if len(versions) > 1 else ()
+        methods = [row.result for row in self.rows if row.kind == "method"]
+        other = () if same_tubes(methods) else ("runs on other tubes or draws, so methods are not tested against one another",)
+        return (*version_notes(row.result for row in self.rows), *other)
 
     def groups(self) -> dict[str, tuple[str, str]]:
         """Every group that some run has: ``"class=dog"`` -> ``("class", "dog")``."""
@@ -164,7 +139,8 @@ class Leaderboard:
             score = row.score(by)
             return KINDS.index(row.kind), score is None, 0.0 if score is None else sign * score, row.label
 
-        return _numbered(sorted(rows, key=order), by)
+        numbered = _numbered(sorted(rows, key=order), by)
+        return numbered if group else _with_noise(numbered, by)
 
     def render(self, format: str = "markdown", *, by: str = "J&F", group: str | None = None) -> str:
         """The board as ``markdown``, ``html``, ``json`` or ``csv`` text: the same bytes for the same results in any order.
@@ -200,114 +176,16 @@ def _numbered(rows: Sequence[Row], by: str) -> tuple[Row, ...]:
             numbered.append(row)
             continue
         above = numbered[-1] if numbered else None
-        tied = above is not None and round(above.score(by) or 0.0, _PRINTED) == round(score, _PRINTED)
+        tied = above is not None and round(above.score(by) or 0.0, PRINTED) == round(score, PRINTED)
         numbered.append(replace(row, rank=above.rank if above is not None and tied else place))
     return tuple(numbered)
 
 
-def _of_one_protocol(entries: list[Entry], protocol: str | None) -> list[Entry]:
-    if not entries:
-        raise UserInputError("no results", expected="at least one scored run", fix="run `icvos score` first or check the path")
-    by_protocol = _grouped((entry.result.protocol, entry) for entry in entries)
-    if protocol is not None:
-        if protocol not in by_protocol:
-            raise UserInputError("no result under this protocol", protocol, fix=did_you_mean(protocol, by_protocol))
-        return by_protocol[protocol]
-    if len(by_protocol) > 1:
-        choice = " or ".join(f"--protocol {name}" for name in sorted(by_protocol))
-        raise UserInputError(
-            "results of different protocols cannot be ranked together",
-            found=_listed(by_protocol),
-            expected="one protocol",
-            fix=f"choose {choice}",
-        )
-    return entries
-
-
-def _refuse_releases(entries: list[Entry]) -> None:
-    by_digest = _grouped((entry.result.benchmark["digest"], entry) for entry in entries)
-    if len(by_digest) > 1:
-        by_release: dict[str, list[Entry]] = {}
-        for digest, group in by_digest.items():
-            release = group[0].result.benchmark
-            by_release[f"{release['name']}@{release['version']}#{digest[:12]}"] = group
-        raise UserInputError(
-            "results on different releases of the benchmark cannot be ranked together",
-            found=_listed(by_release),
-            expected="one release",
-            fix="give the results of one release only, or run and score the others on it",
-        )
-
-
-def _labels(entries: list[Entry]) -> list[str]:
-    """A name for each entry: the method's, with whatever tells it apart from another row of that name."""
-    by_name = _grouped((entry.result.method["name"], entry) for entry in entries)
-    labels = {}
-    for name, same in by_name.items():
-        variants = {_variant(entry): entry for entry in same}
-        if len(variants) < len(same):
-            twice = Counter(_variant(entry) for entry in same).most_common(1)[0][0]
-            raise UserInputError(
-                "one method twice",
-                name,
-                found=", ".join(str(entry) for entry in same if _variant(entry) == twice),
-                expected="one result for each version, weights and precision of a method",
-                fix="leave all but one out, or give the variants their own version or name in the method's card",
-            )
-        varying = [i for i, values in enumerate(zip(*variants, strict=True)) if len(set(values)) > 1]
-        for variant in variants:
-            told = ", ".join(f"{tuple(_TELLS_APART)[i]} {variant[i]}" for i in varying)
-            labels[name, variant] = f"{name} ({told})" if told else name
-    return [labels[entry.result.method["name"], _variant(entry)] for entry in entries]
-
-
-def _variant(entry: Entry) -> tuple[str, ...]:
-    """What the signature says of a method besides its name."""
-    return tuple(abridged(entry.result.method.get(key, absent)) for key, absent in _TELLS_APART.items())
-
-
-def _grouped(pairs: Iterable[tuple[str, Entry]]) -> dict[str, list[Entry]]:
-    groups: defaultdict[str, list[Entry]] = defaultdict(list)
-    for key, entry in pairs:
-        groups[key].append(entry)
-    return dict(groups)
-
-
-def _listed(groups: dict[str, list[Entry]], most: int = 3) -> str:
-    """``native@1: a (path), b (path) and 4 more; paper-512@1: …`` in an order that does not depend on the input's."""
-    parts = []
-    for name, entries in sorted(groups.items()):
-        more = f" and {len(entries) - most} more" if len(entries) > most else ""
-        parts.append(f"{name}: {', '.join(str(entry) for entry in entries[:most])}{more}")
-    return "; ".join(parts)
-
-
-def _check(entry: Entry) -> None:
-    """Refuse what the board could not print or sort: result files are other people's, and a NaN has no place in an order."""
-    fault = next(_faults(entry.result), None)
-    if fault is not None:
-        raise DataError("unusable result", entry, found=fault, fix="score the run again")
-
-
-def _faults(result: Result) -> Iterator[str]:
-    name, kind = result.method.get("name"), result.method.get("kind", "method")
-    if not (isinstance(name, str) and name.strip()):
-        yield f"the method's name {name!r}"
-    if kind not in KINDS:
-        yield f"the kind of method {kind!r}"
-    texts = {"protocol": result.protocol, **{key: result.benchmark.get(key) for key in ("name", "version", "digest")}}
-    yield from (f"{key} {text!r}" for key, text in texts.items() if not isinstance(text, str))
-    every = [result.overall, *(scores for rows in result.groups.values() for scores in rows.values())]
-    yield from (f"{key} {value!r}" for scores in every for key, value in scores.as_dict().items() if not _is_score(value))
-    ends = [end for pair in result.intervals.values() if pair is not None for end in pair]
-    yield from (f"interval end {end!r}" for end in ends if not _is_score(end))
-    if not _is_score(result.support_spread):
-        yield f"support spread {result.support_spread!r}"
-    expected, present = result.coverage.expected, result.coverage.present
-    if not (isinstance(expected, int) and isinstance(present, int) and 0 <= present <= expected):
-        yield f"coverage {present!r} of {expected!r}"
-
-
-def _is_score(value: Any) -> bool:
-    """A number in [-1, 1] (decay may be negative), give or take rounding; NaN fails every comparison."""
-    return isinstance(value, int | float) and abs(value) <= 1 + 1e-9
+def _with_noise(rows: Sequence[Row], by: str) -> tuple[Row, ...]:
+    """The ranked rows with how sure the ranks of the methods among them are."""
+    methods = [row for row in rows if row.kind == "method"]
+    results = [row.result for row in methods]
+    groups = noise_groups(results, by) or (None,) * len(methods)
+    intervals = rank_intervals(results, by, lower_is_better=by in LOWER_IS_BETTER) or (None,) * len(methods)
+    sure = [replace(row, rank_interval=i, noise_group=g) for row, i, g in zip(methods, intervals, groups, strict=True)]
+    return (*sure, *rows[len(sure) :])

@@ -57,6 +57,11 @@ class Scores:
         return scores
 
 
+def score_field(name: str) -> str:
+    """The attribute of `Scores` that a score's name stands for: JF for ``J&F``."""
+    return "JF" if name == "J&F" else name
+
+
 @dataclass(frozen=True, slots=True)
 class TubeScores:
     """The scores of one tube: its mean over the support draws, and each draw."""

@@ -277,9 +277,12 @@ def table_rows(markdown: str) -> list[list[str]]:
 
 def test_markdown_says_what_it_should(odd: list[Result]) -> None:
     text = Leaderboard.collect(odd, reported=reported_rows()).render("markdown")
-    assert "| 1 | DC-SAM [1] | 71.52 [68.52, 73.52] | 71.52 [68.52, 73.52] | 71.52 [68.52, 73.52] | 71.52 | 1.23 | 100.00 % |" in text
-    assert "| 4 | 名前 naïve [4] | 40.00 | 40.00 | 40.00 | 40.00 | 1.23 | 100.00 % |" in text
-    assert "| 6 | half [6] | 20.00 [17.00, 22.00] |" in text and "| 99.00 % incomplete |" in text
+    assert (
+        "| 1 [1, 1] | DC-SAM [1] | 1 | 71.52 [68.52, 73.52] | 71.52 [68.52, 73.52] | 71.52 [68.52, 73.52] | 71.52 | 1.23 | 100.00 % |"
+        in text
+    )
+    assert "| 4 [4, 4] | 名前 naïve [4] | 1 | 40.00 | 40.00 | 40.00 | 40.00 | 1.23 | 100.00 % |" in text
+    assert "| 6 [6, 6] | half [6] | 1 | 20.00 [17.00, 22.00] |" in text and "| 99.00 % incomplete |" in text
     assert "| ceiling | oracle [7] | 90.00 [87.00, 92.00] |" in text
     assert re.search(
         r"^6\. \*\*half\*\*: `icvos:0\.1\.0\|.*`; rescored; 2 clips, 2 tubes, 4 episodes; 1 of 100 masks missing, counted as 0$", text, re.M
@@ -364,7 +367,7 @@ def test_latex_says_what_markdown_says(odd: list[Result]) -> None:
     text = board.render("latex")
     rows = [[shown(cell) for cell in row] for row in latex_rows(text)]
     said = board.render("markdown").replace("\N{REPLACEMENT CHARACTER}", "?")
-    assert ["1", "DC-SAM [1]", *["71.52 [68.52, 73.52]"] * 3, "71.52", "1.23", "100.00 %"] in rows
+    assert ["1 [1, 1]", "DC-SAM [1]", "1", *["71.52 [68.52, 73.52]"] * 3, "71.52", "1.23", "100.00 %"] in rows
     assert ["ceiling", "oracle [7]", *["90.00 [87.00, 92.00]"] * 3, "90.00", "1.23", "100.00 %"] in rows
     matcher = next(row for row in rows if row[0] == "Matcher + SAM2")
     assert matcher[1:4] == ["20.44", "26.88", "24.00"] and matcher[6].startswith("printed 20.44, mean")
@@ -445,8 +448,9 @@ def test_json_has_every_key_in_every_row(odd: list[Result]) -> None:
     data = json.loads(text)
     assert list(data) == ["format", "benchmark", "protocol", "by", "group", "notes", "rows", "reported"]
     assert data["format"] == "icvos-board/1" and data["benchmark"]["digest"] == "d" * 64
-    expected = ["kind", "rank", "method", "scores", "intervals", "support_spread", "coverage", "clips", "tubes", "episodes"]
-    expected += ["frames_per_second", "peak_rss_bytes", "signature", "badge", "seen_clips", "card", "environment", "notes", "groups"]
+    expected = ["kind", "rank", "rank_interval", "noise_group", "method", "scores", "intervals", "support_spread", "coverage"]
+    expected += ["clips", "tubes", "episodes", "frames_per_second", "peak_rss_bytes", "signature", "badge", "seen_clips"]
+    expected += ["card", "environment", "notes", "groups"]
     assert all(list(row) == expected for row in data["rows"])
     assert {tuple(row["card"]) for row in data["rows"]} == {tuple(data["rows"][0]["card"])}
     assert all(list(row["scores"]) == list(result().overall.as_dict()) for row in data["rows"])

@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "run",
     "score": "score",
     "leaderboard": "leaderboard",
+    "compare": "compare",
     "schema": "schema",
     "doctor": "doctor",
 }
@@ -64,6 +65,7 @@ def group() -> None:
     icvos run --method support-shape                    predict every episode, resumable
     icvos score runs/support-shape                      J, F and J&F
     icvos leaderboard --format markdown                 rank what was scored
+    icvos compare runs/dcsam runs/vrp_sam               say how sure a difference is
 
     Exit codes: 2 your input, 3 data on disk, 4 a submission, 5 a method, 130 interrupted (run again to go on).
     """

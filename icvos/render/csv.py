@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _BOUNDED = ("J&F", "J", "F")  # scores with an interval
 _OTHER = ("J_recall", "F_recall", "J_decay", "F_decay", "J_first", "F_first")
 COLUMNS = (
-    *("kind", "rank", "method"),
+    *("kind", "rank", "rank_low", "rank_high", "noise_group", "method"),
     *(name + end for name in _BOUNDED for end in ("", "_low", "_high")),
     *_OTHER,
     *("support_spread", "coverage", "clips", "tubes", "episodes", "frames_per_second", "peak_rss_bytes"),
@@ -35,7 +35,8 @@ def render_csv(board: Leaderboard, by: str, group: str | None) -> str:
 
 def _row(row: Row, group: str | None) -> dict[str, _Value]:
     result, timing = row.result, row.timing
-    values: dict[str, _Value] = {"kind": row.kind, "rank": row.rank, "method": row.label}
+    values: dict[str, _Value] = {"kind": row.kind, "rank": row.rank, "noise_group": row.noise_group, "method": row.label}
+    values["rank_low"], values["rank_high"] = row.rank_interval or (None, None)
     values |= {name: row.score(name) for name in (*_BOUNDED, *_OTHER)}
     for name in _BOUNDED:
         values[f"{name}_low"], values[f"{name}_high"] = row.interval(name) or (None, None)

@@ -36,6 +36,8 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "kind": row.kind,
         "rank": row.rank,
+        "rank_interval": None if row.rank_interval is None else list(row.rank_interval),
+        "noise_group": row.noise_group,
         "method": row.label,
         "scores": None if row.scores is None else row.scores.as_dict(),
         "intervals": {name: None if (pair := row.interval(name)) is None else list(pair) for name in ("J&F", "J", "F")},

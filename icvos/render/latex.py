@@ -42,10 +42,11 @@ def render_latex(board: Leaderboard, by: str, group: str | None) -> str:
     apart = [row for row in rows if row.kind != "method"]  # after the methods, and so numbered after them
     columns = text.columns(rows, by)
     title = f"{escape(text.release(board))} under {escape(one_line(board.protocol))}"
-    parts = ["% needs \\usepackage{booktabs}", *_head(board, by, group)]
+    parts = ["% needs \\usepackage{booktabs}", *_head(board, by, group, rows)]
     if methods:
-        ranks = [text.NOTHING if row.rank is None else str(row.rank) for row in methods]
-        parts.append(_table(f"{title}: {text.METHODS.lower()}.", "rank", ranks, methods, columns, start=1))
+        ranks = [str(text.rank_cell(row)) for row in methods]
+        ranked = text.noise_columns(methods) | columns
+        parts.append(_table(f"{title}: {text.METHODS.lower()}.", "rank", ranks, methods, ranked, start=1))
     if apart:
         caption = f"{title}: {text.APART.lower()}. {escape(text.APART_WHY)}"
         parts.append(_table(caption, "kind", [row.kind for row in apart], apart, columns, start=len(methods) + 1))
@@ -55,9 +56,8 @@ def render_latex(board: Leaderboard, by: str, group: str | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _head(board: Leaderboard, by: str, group: str | None) -> Iterator[str]:
-    intervals = "" if group else f" {text.INTERVALS}"
-    yield escape(f"{text.ranked_by(by, group)}, in percent.{intervals} {text.SPREAD}")
+def _head(board: Leaderboard, by: str, group: str | None, rows: Sequence[Row]) -> Iterator[str]:
+    yield escape(f"{text.ranked_by(by, group)}, in percent. {text.how_sure(rows, group)}{text.SPREAD}")
     digest = f"digest of the release: {code(board.benchmark['digest'])}"
     yield _list("itemize", [digest, *(escape(one_line(note)) for note in board.notes)])
 

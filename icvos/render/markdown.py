@@ -20,10 +20,11 @@ def render_markdown(board: Leaderboard, by: str, group: str | None) -> str:
     methods = [row for row in rows if row.kind == "method"]
     apart = [row for row in rows if row.kind != "method"]  # after the methods, and so numbered after them
     columns = text.columns(rows, by)
-    parts = [f"# {escape(text.release(board))} under {escape(one_line(board.protocol))}", *_head(board, by, group)]
+    parts = [f"# {escape(text.release(board))} under {escape(one_line(board.protocol))}", *_head(board, by, group, rows)]
     if methods:
-        ranks = [text.NOTHING if row.rank is None else str(row.rank) for row in methods]
-        parts += [f"## {text.METHODS}", _table("rank", ranks, methods, columns, start=1)]
+        ranks = [str(text.rank_cell(row)) for row in methods]
+        ranked = text.noise_columns(methods) | columns
+        parts += [f"## {text.METHODS}", _table("rank", ranks, methods, ranked, start=1)]
     if apart:
         kinds = [row.kind for row in apart]
         parts += [f"## {text.APART}", text.APART_WHY, _table("kind", kinds, apart, columns, start=len(methods) + 1)]
@@ -33,9 +34,8 @@ def render_markdown(board: Leaderboard, by: str, group: str | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _head(board: Leaderboard, by: str, group: str | None) -> Iterator[str]:
-    intervals = "" if group else f" {text.INTERVALS}"
-    yield f"{escape(text.ranked_by(by, group))}, in percent.{intervals} {text.SPREAD}"
+def _head(board: Leaderboard, by: str, group: str | None, rows: Sequence[Row]) -> Iterator[str]:
+    yield escape(text.ranked_by(by, group)) + f", in percent. {text.how_sure(rows, group)}{text.SPREAD}"
     yield "\n".join([f"- digest of the release: {code(board.benchmark['digest'])}", *(f"- {escape(one_line(n))}" for n in board.notes)])
 
 
@@ -44,7 +44,7 @@ def _table(first: str, firsts: Sequence[str], rows: Sequence[Row], columns: Mapp
     lines = [[first, "method", *map(escape, columns)]]
     for number, (value, row) in enumerate(zip(firsts, rows, strict=True), start):
         lines.append([value, f"{escape(one_line(row.label))} [{number}]", *(str(cell(row)) for cell in columns.values())])
-    return _lines(lines, ("r" if first == "rank" else "l") + "l" + "r" * len(columns))
+    return pipe_table(lines, ("r" if first == "rank" else "l") + "l" + "r" * len(columns))
 
 
 def _footnote(number: int, row: Row) -> str:
@@ -58,10 +58,10 @@ def _reported(rows: Sequence[ReportedRow]) -> Iterator[str]:
     for row in rows:
         words = [escape(one_line(word)) for word in (row.method, row.source, row.protocol, row.flag)]
         lines.append([words[0], text.percent(row.JF), text.percent(row.J), text.percent(row.F), *words[1:]])
-    yield _lines(lines, "lrrrlll")
+    yield pipe_table(lines, "lrrrlll")
 
 
-def _lines(lines: Sequence[Sequence[str]], align: str) -> str:
+def pipe_table(lines: Sequence[Sequence[str]], align: str) -> str:
     """A table, the first line its heading; `align` says l or r for each column."""
     rules = [":---" if side == "l" else "---:" for side in align]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (lines[0], rules, *lines[1:]))

@@ -26,6 +26,11 @@ SPREAD = (
     "Spread: the standard deviation of J&F over support draws, averaged over tubes."
 )
 
+NOISE_GROUPS = (
+    "A method is in the noise group of the one above it unless a paired test (sign flips of whole clips, Holm's correction over "
+    "neighbours) tells the two apart at 0.05."
+)
+
 # Marks that turn the direction of the text after them: a name could make its whole line read backwards.
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -62,6 +67,17 @@ def score_cell(row: Row, by: str) -> Cell:
     return Cell(percent(row.score(by)), f"[{percent(interval[0])}, {percent(interval[1])}]" if interval else "")
 
 
+def rank_cell(row: Row) -> Cell:
+    """A rank, and its interval where there is one: ``2 [1, 4]``."""
+    interval = row.rank_interval
+    return Cell(NOTHING if row.rank is None else str(row.rank), f"[{interval[0]}, {interval[1]}]" if interval else "")
+
+
+def noise_columns(methods: Sequence[Row]) -> dict[str, Callable[[Row], Cell]]:
+    """The column of noise groups, where methods have them."""
+    return {"noise group": lambda row: Cell(str(row.noise_group))} if any(row.noise_group for row in methods) else {}
+
+
 def covered(coverage: Coverage) -> str:
     """The part of masks that were predicted, rounded down: 100.00 % only where all were."""
     return f"{floor(1e4 * coverage.part + 1e-6) / 100:.2f} %"
@@ -93,15 +109,15 @@ def columns(rows: Sequence[Row], by: str) -> dict[str, Callable[[Row], Cell]]:
 
 def counts(row: Row) -> str:
     """How much was scored."""
-    return ", ".join(_many(n, word) for n, word in ((row.clips, "clip"), (row.tubes, "tube"), (row.episodes, "episode")))
+    return ", ".join(many(n, word) for n, word in ((row.clips, "clip"), (row.tubes, "tube"), (row.episodes, "episode")))
 
 
 def remarks(row: Row) -> tuple[str, ...]:
     """What qualifies the row's numbers: what is missing, what was seen in training, then its notes."""
     coverage = row.result.coverage
-    missing = f"{coverage.expected - coverage.present} of {_many(coverage.expected, 'mask')} missing, counted as 0"
+    missing = f"{coverage.expected - coverage.present} of {many(coverage.expected, 'mask')} missing, counted as 0"
     seen = row.result.seen_clips
-    contaminated = f"contaminated: {_many(len(seen), 'clip')} of {row.clips} seen in training ({shortened(one_line(', '.join(seen)), 120)})"
+    contaminated = f"contaminated: {many(len(seen), 'clip')} of {row.clips} seen in training ({shortened(one_line(', '.join(seen)), 120)})"
     return (*([] if row.complete else [missing]), *([contaminated] if seen else []), *(one_line(note) for note in row.result.notes))
 
 
@@ -110,10 +126,17 @@ def ranked_by(by: str, group: str | None) -> str:
     return f"Ranked by {by}" + (f" of {one_line(group)}" if group else "")
 
 
+def how_sure(rows: Sequence[Row], group: str | None) -> str:
+    """What brackets and noise groups mean, where the tables have them; ends in a space if it says anything."""
+    said = ("" if group else INTERVALS, NOISE_GROUPS if any(row.noise_group for row in rows) else "")
+    return "".join(f"{sentence} " for sentence in said if sentence)
+
+
 def release(board: Leaderboard) -> str:
     """The release's name and version."""
     return one_line(f"{board.benchmark['name']}@{board.benchmark['version']}")
 
 
-def _many(number: int, word: str) -> str:
+def many(number: int, word: str) -> str:
+    """A number of things: ``1 clip``, ``2 clips``."""
     return f"{number} {word}" if number == 1 else f"{number} {word}s"

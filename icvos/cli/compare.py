@@ -1,0 +1,40 @@
+"""`icvos compare`: is one result better than another, and where?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from icvos.cli import options
+
+
+@click.command("compare")
+@click.argument("paths", type=options.FOLDER, nargs=-1, required=True, metavar="A B [C ...]")
+@click.option("--by", default="J&F", show_default=True, help="The score that ranks and orders tubes: J&F, J or F.")
+@click.option("--protocol", help="Which protocol to compare, where the results hold several.")
+@click.option(
+    "--oracle", type=options.FOLDER, metavar="RESULT", help="Measures propagation.  [default: oracle-first-frame, if among the results]"
+)
+@click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
+@options.as_json
+def command(paths: tuple[Path, ...], by: str, protocol: str | None, oracle: Path | None, form: str, as_json: bool) -> None:
+    """Compare two results, A less B, or rank several and compare neighbours: result files, runs, or folders of them.
+
+    Says how large the difference is and whether clips or chance make it, on which tubes it lies, and how much is lost on the first
+    frame and how much by propagation. JSON has every tube.
+
+    \b
+    icvos compare runs/dcsam runs/vrp_sam
+    icvos compare runs/dcsam runs/vrp_sam --oracle runs/oracle-first-frame
+    icvos compare runs --protocol native@1 --format markdown
+    icvos compare runs/dcsam/results/native@1.json theirs.json --by F --json
+    """
+    from shutil import get_terminal_size
+
+    from icvos.comparison import compare_files
+    from icvos.render.comparison import render_comparison
+
+    comparison = compare_files(paths, by=by, protocol=protocol, oracle=oracle)
+    width = max(100, get_terminal_size((140, 24)).columns)
+    click.echo(render_comparison(comparison, "json" if as_json else form, width), nl=False)

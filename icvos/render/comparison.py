@@ -1,0 +1,253 @@
+"""A comparison for a terminal, for a README or an issue, and for programs. Percent appears here and nowhere below."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from icvos.files import to_json
+from icvos.render import text
+from icvos.render.markdown import code, escape, pipe_table
+from icvos.render.text import one_line, percent
+
+if TYPE_CHECKING:
+    from icvos.comparison import Comparison, Standing
+    from icvos.losses import Loss
+    from icvos.pairs import Difference, Pair, TubeGap, Variance
+
+FORMAT = "icvos-comparison/1"
+FORMATS = ("text", "markdown", "json")
+_MOST = 5  # tubes shown in each direction
+_WIDTH = 140  # where the output is no terminal
+_LOST = "Lost on the first frame, and afterwards"
+_LOST_ORACLE = "Propagation error is the oracle's for both; first-frame error"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table and the sentence that says how to read it; the first `words` columns hold text, the others numbers."""
+
+    title: str
+    says: str
+    lines: tuple[tuple[str, ...], ...]  # the first is the heading
+    words: int = 1
+
+
+def render_comparison(comparison: Comparison, form: str = "text", width: int = _WIDTH) -> str:
+    """The comparison as ``text`` for a terminal of so many columns, ``markdown``, or ``json`` with every tube and all digits."""
+    return {"text": lambda c: _text(c, width), "markdown": _markdown, "json": _json}[form](comparison)
+
+
+def tables(comparison: Comparison) -> Iterator[Table]:
+    """What there is to see, in order; foreign text is not escaped yet."""
+    if len(comparison.pairs) == 1:
+        yield _differences(comparison, comparison.pairs[0])
+        yield from _gaps(comparison, comparison.pairs[0])
+    else:
+        yield _ranks(comparison)
+        yield _neighbours(comparison)
+    yield _losses(comparison)
+    yield _variances(comparison)
+
+
+def headline(comparison: Comparison) -> str:
+    """What is compared, on how much."""
+    release = f"{comparison.benchmark['name']}@{comparison.benchmark['version']}"
+    names = [row.label for row in comparison.standings]
+    what = f"{names[0]} less {names[1]}" if len(names) == 2 else f"{len(names)} methods"
+    much = f"{text.many(comparison.clips, 'clip')}, {text.many(comparison.tubes, 'tube')}"
+    return one_line(f"{what} in {comparison.by}, {release} under {comparison.protocol}: {much}")
+
+
+def method_of_test(comparison: Comparison) -> str:
+    """How p and intervals were made."""
+    flips = f"all {2**comparison.clips:,}" if comparison.exact else f"{comparison.resamples:,} drawn"
+    return (
+        f"In percent. p: paired, two-sided, by sign flips of whole clips ({flips}; the smallest possible is {comparison.smallest_p:.4g}). "
+        f"In brackets: 95 % intervals, by {comparison.resamples:,} bootstrap draws of clips."
+    )
+
+
+def _differences(comparison: Comparison, pair: Pair) -> Table:
+    heading = ("score", pair.first, pair.second, "difference", "p")
+    lines = [(by, percent(row.first), percent(row.second), _signed_interval(row), _p(row.p)) for by, row in pair.differences.items()]
+    return Table("Difference", f"{_outcome(pair)} in {comparison.by}.", (heading, *lines))
+
+
+def _outcome(pair: Pair) -> str:
+    return f"{pair.first} wins on {pair.wins}, ties on {pair.ties}, loses on {text.many(pair.losses, 'tube')}"
+
+
+def _gaps(comparison: Comparison, pair: Pair) -> Iterator[Table]:
+    """The tubes on which either is furthest ahead."""
+    ahead = [gap for gap in pair.gaps if gap.outcome > 0][:_MOST]
+    behind = [gap for gap in reversed(pair.gaps) if gap.outcome < 0][:_MOST]
+    for name, gaps in ((pair.first, ahead), (pair.second, behind)):
+        if gaps:
+            says = f"By {comparison.by}. {_LOST_ORACLE if comparison.oracle else _LOST}: of the first / of the second."
+            yield Table(f"Largest gains of {name}", says, (_gap_heading(comparison, pair), *(_gap_line(comparison, gap) for gap in gaps)))
+
+
+def _gap_heading(comparison: Comparison, pair: Pair) -> tuple[str, ...]:
+    lost = ("first-frame error", "propagation error") if comparison.oracle else ("on first frame", "afterwards")
+    return ("tube", pair.first, pair.second, "difference", *lost)
+
+
+def _gap_line(comparison: Comparison, gap: TubeGap) -> tuple[str, ...]:
+    losses = [standing.losses[gap.tube] for standing in comparison.standings]
+    if comparison.oracle:
+        lost = (" / ".join(percent(loss.first_frame) for loss in losses), percent(losses[0].propagation))
+    else:
+        lost = (" / ".join(percent(loss.on_first) for loss in losses), " / ".join(percent(loss.afterwards) for loss in losses))
+    return (gap.tube, percent(gap.first), percent(gap.second), _signed(gap.value), *lost)
+
+
+def _ranks(comparison: Comparison) -> Table:
+    heading = ("method", "rank", "noise group", "J&F", "J", "F")
+    lines = [
+        (row.label, _rank(row.rank, row.rank_interval), str(row.noise_group), *(percent(row.scores[by]) for by in ("J&F", "J", "F")))
+        for row in comparison.standings
+    ]
+    return Table("Ranks", f"Ranked by {comparison.by}. {text.NOISE_GROUPS}", (heading, *lines))
+
+
+def _neighbours(comparison: Comparison) -> Table:
+    heading = ("first", "second", f"difference in {comparison.by}", "p", "corrected p", "wins", "ties", "losses")
+    lines = [
+        (pair.first, pair.second, _signed_interval(row), _p(row.p), _p(row.corrected), *map(str, (pair.wins, pair.ties, pair.losses)))
+        for pair in comparison.pairs
+        for row in [pair.differences[comparison.by]]
+    ]
+    says = "Each method less the one below it. Wins, ties and losses are of tubes. Name two results alone to see the tubes behind them."
+    return Table("Neighbours", says, (heading, *lines), words=2)
+
+
+def _losses(comparison: Comparison) -> Table:
+    """Where the scores fall short of 100, one line a method."""
+    by_oracle = ("first-frame error", "propagation error") if comparison.oracle else ()
+    lines = [
+        (row.label, percent(1 - row.scores[comparison.by]), *(percent(part) for part in _parts(row.loss, bool(comparison.oracle))))
+        for row in comparison.standings
+    ]
+    says = (
+        f"100 less {comparison.by} = lost on the first frame (100 less its score) + lost afterwards (its score less the mean's)"
+        + (f"; = first-frame error ({comparison.oracle}'s score less the method's) + propagation error (100 less it)" if by_oracle else "")
+        + "."
+    )
+    return Table("Where it is lost", says, (("method", "lost", "on first frame", "afterwards", *by_oracle), *lines))
+
+
+def _parts(loss: Loss, by_oracle: bool) -> tuple[float | None, ...]:
+    return (loss.on_first, loss.afterwards, *((loss.first_frame, loss.propagation) if by_oracle else ()))
+
+
+def _variances(comparison: Comparison) -> Table:
+    heading = ("", "between clips", "between draws", "error from clips", "error from draws")
+    rows = [(row.label, row.variance) for row in comparison.standings]
+    rows += [(f"{pair.first} less {pair.second}", pair.variance) for pair in comparison.pairs]
+    says = (
+        f"Standard deviations of {comparison.by}: between clips (support draws averaged out), and between the support draws of one tube; "
+        "then what each of them adds to the standard error of the mean."
+    )
+    return Table("What varies", says, (heading, *((name, *_deviations(variance)) for name, variance in rows)))
+
+
+def _deviations(variance: Variance) -> tuple[str, ...]:
+    return tuple(percent(part) for part in (variance.clips, variance.draws, variance.error_of_clips, variance.error_of_draws))
+
+
+def _signed(value: float) -> str:
+    return f"{round(100 * value, 2) + 0.0:+.2f}"
+
+
+def _signed_interval(row: Difference) -> str:
+    return _signed(row.value) + (f" [{_signed(row.interval[0])}, {_signed(row.interval[1])}]" if row.interval else "")
+
+
+def _rank(rank: int, interval: tuple[int, int] | None) -> str:
+    return f"{rank} [{interval[0]}, {interval[1]}]" if interval else str(rank)
+
+
+def _p(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _markdown(comparison: Comparison) -> str:
+    parts = [f"# {escape(headline(comparison))}", escape(method_of_test(comparison))]
+    for table in tables(comparison):
+        lines = [[escape(one_line(cell)) for cell in line] for line in table.lines]
+        align = "l" * table.words + "r" * (len(table.lines[0]) - table.words)
+        parts += [f"## {escape(one_line(table.title))}", escape(one_line(table.says)), pipe_table(lines, align)]
+    parts += ["\n".join(f"- {escape(one_line(note))}" for note in comparison.notes)] if comparison.notes else []
+    sources = [f"- **{escape(one_line(row.label))}**: {code(row.result.signature)}" for row in comparison.standings]
+    return "\n\n".join([*parts, "## Where the numbers come from", "\n".join(sources)]) + "\n"
+
+
+def _text(comparison: Comparison, width: int) -> str:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, color_system=None)
+    for line in (headline(comparison), method_of_test(comparison)):
+        console.print(Text(line))
+    for table in tables(comparison):
+        console.print(Text(f"\n{one_line(table.title)}"), Text(one_line(table.says)), sep="\n")
+        shown = RichTable()
+        for place, name in enumerate(table.lines[0]):
+            shown.add_column(Text(one_line(name)), justify="left" if place < table.words else "right", overflow="fold")
+        for cells in table.lines[1:]:
+            shown.add_row(*(Text(one_line(cell)) for cell in cells))
+        console.print(shown)
+    for place, note in enumerate(comparison.notes):
+        console.print(Text("\n" * (not place) + f"- {one_line(note)}"))
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+
+
+def _json(comparison: Comparison) -> str:
+    """Format ``icvos-comparison/1``; scores in [0, 1], what is not known null."""
+    return to_json(
+        {
+            "format": FORMAT,
+            "benchmark": {key: comparison.benchmark[key] for key in ("name", "version", "digest")},
+            "protocol": comparison.protocol,
+            "by": comparison.by,
+            "clips": comparison.clips,
+            "tubes": comparison.tubes,
+            "test": {"exact": comparison.exact, "resamples": comparison.resamples, "smallest_p": comparison.smallest_p},
+            "oracle": comparison.oracle,
+            "standings": [_standing(row) for row in comparison.standings],
+            "pairs": [_pair(pair) for pair in comparison.pairs],
+            "notes": list(comparison.notes),
+        }
+    )
+
+
+def _standing(row: Standing) -> dict[str, Any]:
+    return {
+        "method": row.label,
+        "signature": row.result.signature,
+        "scores": row.scores,
+        "rank": row.rank,
+        "rank_interval": row.rank_interval,
+        "noise_group": row.noise_group,
+        "variance": asdict(row.variance),
+        "loss": asdict(row.loss),
+        "losses": {tube: asdict(loss) for tube, loss in row.losses.items()},
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "differences": {by: {"value": row.value, **asdict(row)} for by, row in pair.differences.items()},
+        "wins": pair.wins,
+        "ties": pair.ties,
+        "losses": pair.losses,
+        "variance": asdict(pair.variance),
+        "tubes": [{"difference": gap.value, **asdict(gap)} for gap in pair.gaps],
+    }
