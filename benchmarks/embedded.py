@@ -17,9 +17,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from icvos.comparison import Comparison, compare
-
 from icvos.board import Leaderboard, Row
+from icvos.comparison import Comparison, compare
 from icvos.files import write_text
 from icvos.results import Result
 
@@ -34,21 +33,23 @@ def main() -> None:
     parser.add_argument("--davis", type=Path, required=True)
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("embedded"), help="the work folder")
+    parser.add_argument("--methods", default="all-embedded", help="as `icvos run --method` takes them")
+    parser.add_argument("--page", type=Path, default=HERE / "embedded.md", help="what is written")
     given = parser.parse_args()
     release, runs = given.out / "release", given.out / "runs"
     if not release.exists():
         icvos("build", "--sources", "davis", "--davis", given.davis, "--coco", given.coco, "--out", release)
-    plans = icvos("run", "--method", "all-embedded", "--benchmark", release, "--out", runs, "--dry-run", "--json")
+    plans = icvos("run", "--method", given.methods, "--benchmark", release, "--out", runs, "--dry-run", "--json")
     names = [Path(plan["run"]).name for plan in json.loads(plans)]
     for name in names:
         print(name, flush=True)
         icvos("run", "--method", name, "--benchmark", release, "--out", runs)
         icvos("score", runs / name, "--protocol", PROTOCOL, "--rerun")
     board = Leaderboard.load(runs / name / "results" / f"{PROTOCOL}.json" for name in names)
-    text = "\n".join(page(board, compare(row.result for row in board.rows)))
-    write_text(HERE / "embedded.md", text)
+    text = "\n".join(page(board, compare(row.result for row in board.rank())))
+    write_text(given.page, text)
     print(text)
-    picture(release, runs, given.out / "grid.jpg", [row.result.method["name"] for row in board.rank() if row.kind == "method"])
+    picture(release, runs, given.out / "grid.jpg", [row.result.method["name"] for row in board.rank() if row.kind != "floor"])
 
 
 def icvos(*words: object) -> str:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from toys import box, write_ids
+from toys import box, make_coco, make_davis, moving_box, write_ids
 
 SCRIPTS = Path(__file__).parents[1] / "benchmarks"
 
@@ -75,6 +75,17 @@ def test_the_rows_of_the_ablation_are_trained_measured_and_kept(sample_data: Pat
     ]
     assert said.count("on the row above") == 3
     assert len(list(tmp_path.glob("*/generator.safetensors"))) == 4
+
+
+def test_the_page_of_the_embedded_methods_is_made_by_one_command(tmp_path: Path) -> None:
+    pytest.importorskip("sam2", reason="sam2 is not installed")
+    davis = make_davis(tmp_path / "DAVIS", {"rex": ({1: "dog"}, moving_box()), "tom": ({1: "cat"}, moving_box())})
+    given = ("--davis", davis, "--coco", make_coco(tmp_path / "COCO"), "--out", tmp_path / "work", "--page", tmp_path / "page.md")
+    run("embedded.py", *given, "--methods", "identity,centre-box")
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "2 DAVIS clips, 2 tubes, 10 episodes" in page and "p cannot fall below 0.5000" in page
+    assert "| identity (ceiling) |" in page and "identity over centre-box" in page and "| rex/dog | tom/cat |" in page
+    assert (tmp_path / "work/grid.jpg").exists()
 
 
 def test_scanning_finds_what_pillow_finds(tmp_path: Path) -> None:
