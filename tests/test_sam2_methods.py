@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections import Counter
@@ -122,6 +123,17 @@ def test_methods_on_the_same_sam2_encode_a_frame_once(
     for name, (_, store) in zip(names, runs, strict=True):
         for episode in asked:
             assert np.array_equal(masks_of(store, episode), masks_of(alone[name], episode))
+
+
+def test_all_embedded_is_one_of_each_that_needs_no_download(icvos: Callable[..., Said], toy_release: Path, tmp_path: Path) -> None:
+    said = icvos("run", "--method", "all-embedded", "--benchmark", toy_release, "--out", tmp_path, "--dry-run", "--json")
+    assert said.code == 0, said
+    plans = json.loads(said.out)
+    trained = {"dcsam", "vrp_sam", "pfenet", "hdmnet", "amnet"}
+    free = {"persam", "persam-f", "matcher", "naive-sam2"}
+    bounds = {"oracle-first-frame", "identity", "empty", "full-frame", "centre-box", "support-shape"}
+    assert {Path(plan["run"]).name for plan in plans} == trained | free | bounds
+    assert all(plan["download_bytes"] == 0 for plan in plans)
 
 
 def test_standing_still_repeats_the_truth_of_frame_0(benchmark_of_toys: Benchmark, tmp_path: Path) -> None:
