@@ -36,7 +36,14 @@ class Program:
     device: str = "auto"
     hidden: tuple[Path, ...] = ()
 
-    def command(self, given: str = INPUT, wanted: str = OUTPUT) -> list[str]:
+    def warning(self) -> str:
+        """What the kernel of this machine does not keep the program from; nothing on a recent one."""
+        has = version()
+        if not has:
+            return "this kernel has no Landlock: the program may write wherever you may, and read everything; --container shuts it in"
+        return "" if has >= 4 else "this kernel's Landlock does not shut the network; --container does"
+
+    def command(self, given: str = INPUT, wanted: str = OUTPUT, name: str = "", limits: Limits | None = None) -> list[str]:
         """The words, with the folders in their places."""
         return [word.replace(INPUT, given).replace(OUTPUT, wanted) for word in self.words]
 
@@ -80,7 +87,7 @@ class Container:
     @property
     def code(self) -> str:
         """What its code is: the image's id."""
-        return f"image {self.image_id}"
+        return f"image {self.image_id or 'not looked up'}"
 
     def command(self, given: str = INPUT, wanted: str = OUTPUT, name: str = "icvos-NAME", limits: Limits | None = None) -> list[str]:
         """The engine's command line: no network, nothing writable but the output and a temporary folder, no rights."""
@@ -93,7 +100,7 @@ class Container:
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", str(limits.processes)),
             *("--memory", memory, "--memory-swap", memory),
             *("--ulimit", f"fsize={limits.disk_bytes}", "--ulimit", "core=0", "--log-driver", "none"),
-            *("--user", whose, *(("--userns", "keep-id") if self.engine == "podman" else ())),
+            *("--user", whose, *(("--userns", "keep-id") if self.engine == "podman" and os.getuid() else ())),
             *("--workdir", "/tmp", "--env", "HOME=/tmp", "--env", "TMPDIR=/tmp"),
             *("--volume", f"{given}:/input:ro{private}", "--volume", f"{wanted}:/output:rw{private}"),
             *self._gpus(),

@@ -6,15 +6,16 @@ import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from icvos.cards import card_faults
 from icvos.errors import PluginError, UserInputError, did_you_mean
 from icvos.files import read_json
 from icvos.programs.job import Limits, Report, kept_job
 from icvos.programs.launch import Container, Launch
 from icvos.programs.layout import MEND, check_input, read_masks, write_task
-from icvos.registry import LoadedMethod, check_card
-from icvos.types import Clip, Mask, MethodCard, Support
+from icvos.registry import LoadedMethod
+from icvos.types import Clip, Mask, MethodCard, Segmenter, Support
 
 _LAST_LINES, _LAST_LETTERS = 3, 300
 
@@ -59,12 +60,15 @@ def foreign_method(launch: Launch, limits: Limits, card: Path | None = None, nam
     """
     said = _read_card(card) if card else {}
     if isinstance(launch, Container):
-        said = {"weights": f"image {launch.image_id or 'unknown'}"} | said
-    made = MethodCard(**{"name": launch.name, **said, **({"name": name} if name else {})})
-    check_card(str(card or launch.name), made)
+        said = {"weights": f"image {launch.image_id or 'not looked up'}"} | said
+    said = {"name": launch.name} | said | ({"name": name} if name else {})
+    for fault in card_faults(said):
+        raise PluginError("the method's card is wrong", f"{card or launch.name}, {fault.field}", fault.found, fault.expected, fault.fix)
+    typed: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+    made = MethodCard(**typed)
     if made.kind == "ceiling":
         raise PluginError("no program is told the truth", card or made.name, "kind 'ceiling'", "'method' or 'floor'", "mend its card")
-    return LoadedMethod(launch.name, ForeignMethod(made, launch, limits), launch.code)
+    return LoadedMethod(launch.name, cast(Segmenter, ForeignMethod(made, launch, limits)), launch.code)
 
 
 def _read_card(path: Path) -> dict[str, Any]:
@@ -76,7 +80,7 @@ def _read_card(path: Path) -> dict[str, Any]:
     for key in said:
         if key not in known:
             raise UserInputError("unknown field of a card", f"{path}, {key!r}", fix=did_you_mean(key, known))
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in said.items()}
+    return said
 
 
 def _refuse(report: Report, limits: Limits, where: str, launch: Launch) -> None:
