@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -98,25 +99,17 @@ def test_a_program_that_works(run: Callable[..., Said], icvos: Command, tmp_path
     timing = json.loads(next((tmp_path / "runs/mine/timing").rglob("*.json")).read_text())
     assert timing["seconds"] > 0
     assert icvos("score", tmp_path / "runs/mine").code == 0
-    assert icvos("leaderboard", tmp_path / "runs", "--format", "json").code == 0
 
 
 def test_what_a_program_is_given(run: Callable[..., Said], toy_release: Path, toy_data: Path, tmp_path: Path) -> None:
     body = """
     assert sys.stdin.read() == ""
     assert Path.cwd() == Path(os.environ["HOME"]) == Path(os.environ["TMPDIR"]) and not list(Path.cwd().iterdir())
-    assert set(os.environ) == {"PATH", "LANG", "HOME", "TMPDIR", "CUDA_VISIBLE_DEVICES", "LC_CTYPE"} - (set() if "LC_CTYPE" in os.environ else {"LC_CTYPE"})
-    files = sorted(str(path.relative_to(given)) for path in given.rglob("*") if path.is_file())
+    assert {"PATH", "LANG", "HOME", "TMPDIR", "CUDA_VISIBLE_DEVICES"} == set(os.environ) - {"LC_CTYPE"}, os.environ
     (Path.cwd() / "note").write_text("scratch may be written")
     answer()
-    if task["clip"] == "davis/rex":
-        import base64
-        print(json.dumps([task, files, base64.b64encode((given / files[0]).read_bytes()).decode()]))
-        sys.exit(9)  # what it said comes back in the message only, so the test looks at the folder instead
     """
-    said = run(body)
-    assert said.code == 5 and "exit code 9" in said.err
-    # The same, looked at from outside.
+    assert run(body).code == 0
     from icvos.passes import _untold
     from icvos.programs.layout import check_input, write_task
 
@@ -172,14 +165,14 @@ BEYOND = {
         ("too much memory", "more than 0.15 GB", "--memory-limit"),
     ),
     "eats memory in children": (
-        "import time\nfor _ in range(4):\n    if os.fork() == 0:\n        held = bytearray(b'x' * 80_000_000); time.sleep(9)\ntime.sleep(9)",
+        "import time\nfor _ in range(4):\n    if not os.fork():\n        held = bytearray(b'x' * 80_000_000); time.sleep(9)\ntime.sleep(9)",
         ("--memory-limit", "150MB"),
         ("too much memory",),
     ),
     "writes a large file": (
-        "answer()\nwith open('big', 'wb') as f: f.write(b'x' * 30_000_000)",
+        "import time\nwith open('big', 'wb') as f:\n    try: f.write(b'x' * 30_000_000)\n    except OSError: time.sleep(9)",
         ("--disk-limit", "5MB"),
-        ("the program failed", "File too large"),
+        ("wrote too much",),
     ),
     "writes much": (
         "import time\nfor n in range(20): (wanted / f'{n}.png').write_bytes(b'x' * 1_000_000)\ntime.sleep(9)",
@@ -253,6 +246,19 @@ def test_too_many_processes(toy_release: Path, tmp_path: Path) -> None:
     assert not running(tmp_path)
 
 
+def test_a_keeper_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from icvos.errors import PluginError
+    from icvos.programs.job import Limits, kept_job
+    from icvos.programs.launch import program
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(PluginError, match="was killed"), kept_job() as job:
+        job.keeper.kill()
+        job.keeper.wait()
+        job.run(program("true").order(job, Limits()))
+    assert not list(tmp_path.iterdir())
+
+
 # What programs leave
 
 RUBBISH = {
@@ -286,8 +292,8 @@ RUBBISH = {
     "a folder for a mask": ("answer(); p = wanted / 'dog#s1/00003.png'; p.unlink(); p.mkdir()", ("unreadable", "folder")),
     "a file for a folder": ("task['episodes'].pop(); answer(); (wanted / 'dog#s4').write_text('')", ("extra-file: dog#s4", "found file")),
     "folders without end": (
-        "for _ in range(1500):\n    os.mkdir('d' * 9); os.chdir('d' * 9)\nos.chdir(wanted)\nfor _ in range(1500):\n    os.mkdir('e'); os.chdir('e')",
-        ("on davis/rex",),
+        "answer()\nfor _ in range(600): os.mkdir('d' * 9); os.chdir('d' * 9)\nimport time; time.sleep(9)",
+        ("too many files", "too deep"),
     ),
     "no rights": ("answer(); (wanted / 'dog#s1').chmod(0); (wanted / 'log').mkdir(0)", ("extra-file: log",)),
 }
@@ -316,6 +322,20 @@ def test_all_faults_are_listed_for_machines(run: Callable[..., Said]) -> None:
 
 
 # What programs must not reach
+
+
+@shut
+def test_truth_that_a_tree_links_to_is_closed_as_well(run: Callable[..., Said], icvos: Command, toy_data: Path, tmp_path: Path) -> None:
+    shutil.copytree(toy_data / "DAVIS", tmp_path / "DAVIS")
+    (tmp_path / "DAVIS/Annotations").rename(tmp_path / "kept-apart")
+    (tmp_path / "DAVIS/Annotations").symlink_to(tmp_path / "kept-apart")
+    assert icvos("build", "--davis", tmp_path / "DAVIS", "--coco", toy_data / "COCO", "--out", tmp_path / "R").code == 0
+    body = f"""
+    try: open({str(tmp_path / "kept-apart/480p/rex/00000.png")!r})
+    except PermissionError: answer()
+    """
+    said = run(body, "--benchmark", tmp_path / "R", "--limit", 5)
+    assert (said.code, said.err) == (0, ""), said
 
 
 @shut

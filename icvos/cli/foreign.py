@@ -116,14 +116,13 @@ def load(foreign: Foreign, release: Benchmark, compute: Compute, *, dry_run: boo
     """
     from icvos.errors import UserInputError
     from icvos.programs.job import Limits
-    from icvos.programs.launch import container, program
-    from icvos.programs.method import foreign_method
+    from icvos.programs.launch import Container, Program, container, program
+    from icvos.programs.method import closed_folders, foreign_method
 
     limits = Limits(foreign.time_limit, foreign.memory_limit, foreign.disk_limit)
-    launch: Any
+    launch: Program | Container
     if foreign.program is not None:
-        hidden = [path.resolve() for path in (release.path, *release.roots.values()) if path.is_dir()]
-        launch = program(foreign.program, compute.device, hidden)
+        launch = program(foreign.program, compute.device, closed_folders(release))
         if warning := launch.warning():
             click.echo(f"icvos: {warning}", err=True)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from icvos.errors import IcvosError, UserInputError
+from icvos.errors import PluginError, UserInputError
 from icvos.programs.keeper import Order
 
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from icvos.programs.keeper import main; main()"
@@ -64,7 +65,7 @@ class Job:
         """Have the keeper run the program; once for each job.
 
         Raises:
-            IcvosError: the keeper itself was ended.
+            PluginError: the keeper itself was killed.
         """
         said, heard = self.keeper.stdin, self.keeper.stdout
         line = b""
@@ -76,8 +77,8 @@ class Job:
         try:
             about: dict[str, Any] = json.loads(line)
         except ValueError:
-            fix = "run the same command again"
-            raise IcvosError("the process that watches over the program was ended", self.folder, expected="a report", fix=fix) from None
+            fix = "see whether the program did it, and what of it still runs; then run the same command again"
+            raise PluginError("the process that watches over the program was killed", self.folder, fix=fix) from None
         return Report(**about)
 
 
@@ -98,6 +99,9 @@ def kept_job() -> Iterator[Job]:
     home = Path(__file__).parents[2]
     # -S, -I: the standard library alone, untouched by what is set in the environment
     command = [sys.executable, "-I", "-S", "-c", _START, str(home), str(folder)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, start_new_session=True, **pipes) as keeper:  # type: ignore[call-overload]
-        yield Job(folder.resolve(), keeper)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "bufsize": 0}
+    try:
+        with subprocess.Popen(command, start_new_session=True, **pipes) as keeper:  # type: ignore[call-overload]
+            yield Job(folder.resolve(), keeper)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)  # gone already, unless somebody killed the keeper

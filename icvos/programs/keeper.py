@@ -28,9 +28,10 @@ from typing import Any, TypedDict
 from icvos.programs.landlock import ruleset, shut_in
 
 TAIL = 4096  # bytes kept of what was printed
-_SUBREAPER = 36  # of prctl
+_DIES_WITH_PARENT, _SUBREAPER = 1, 36  # of prctl
 _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the keeper ends when icvos does
 _PATIENCE = 60  # seconds for killed processes to go, which the kernel may hold up
+_SPARE = 1 << 16  # bytes: so that a look at the folders finds too much before the program is told
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -49,6 +50,7 @@ class Order(TypedDict):
     ours: bool  # False: a container engine's client, whose container has its own limits of memory and processes
     shut_in: bool
     writable: list[str]
+    readable: list[str]  # goes before `hidden`
     hidden: list[str]
     afterwards: list[str]  # a command that ends what is not among our processes; may be empty
 
@@ -90,14 +92,16 @@ def _kept(order: Order) -> dict[str, Any]:
 
 
 def _start(order: Order, said: int) -> subprocess.Popen[bytes]:
-    rules = ruleset(order["writable"], order["hidden"]) if order["shut_in"] else None
+    libc = ctypes.CDLL(None)
+    rules = ruleset(order["writable"], order["readable"], order["hidden"]) if order["shut_in"] else None
 
     def prepare() -> None:
         for number in _DEAF_TO:
             signal.signal(number, signal.SIG_DFL)
+        libc.prctl(_DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if order["ours"]:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (order["disk_bytes"], order["disk_bytes"]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (order["disk_bytes"] + _SPARE,) * 2)
             with suppress(OSError):  # where memory runs out all the same, the kernel shall choose the program
                 Path("/proc/self/oom_score_adj").write_text("1000")
         if rules is not None:

@@ -30,8 +30,9 @@ def version() -> int:
         return 0
 
 
-def ruleset(writable: Iterable[str], hidden: Iterable[str]) -> int:
-    """A descriptor of the rules, for `shut_in`: write below `writable` alone, read all but what is below `hidden`.
+def ruleset(writable: Iterable[str], readable: Iterable[str], hidden: Iterable[str]) -> int:
+    """A descriptor of the rules, for `shut_in`: write below `writable` alone, read all but what is below `hidden`
+    and not below `readable`.
 
     Names of files may be listed everywhere: a folder beside a hidden one must go on being searched for modules.
 
@@ -44,7 +45,7 @@ def ruleset(writable: Iterable[str], hidden: Iterable[str]) -> int:
     attributes = struct.pack(f"={len(words)}Q", *words)
     rules = _call(_CREATE, attributes, len(attributes), 0)
     _allow(rules, "/", _LIST)
-    for path in visible(hidden):
+    for path in (*visible(hidden), *readable):
         _allow(rules, path, _EXECUTE | _READ | _LIST)
     for path in writable:
         _allow(rules, path, handled)

@@ -65,6 +65,7 @@ class Program:
             ours=True,
             shut_in=version() > 0,
             writable=[output, scratch, *_DEVICES, *devices],
+            readable=[str(job.input)],
             hidden=[str(path) for path in self.hidden],
             afterwards=[],
         )
@@ -123,6 +124,7 @@ class Container:
             ours=False,
             shut_in=False,
             writable=[],
+            readable=[],
             hidden=[],
             afterwards=[self.engine, "rm", "--force", name],
         )

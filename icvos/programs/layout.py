@@ -190,13 +190,16 @@ def _plain_file(path: Path, most: int) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ValueError("a link") if error.errno == errno.ELOOP else error from None
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):
-            raise ValueError(_kind(path))
+            raise ValueError(f"a {_kind(path)}")
         if about.st_size > most:
             raise ValueError(f"a file of {about.st_size} bytes, more than the {most} that a mask can have")
-        return stream.read(most)
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read(about.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def _kind(path: Path) -> str:

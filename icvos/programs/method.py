@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
+from icvos.benchmark import Benchmark
 from icvos.cards import card_faults
 from icvos.errors import PluginError, UserInputError, did_you_mean
 from icvos.files import read_json
@@ -54,10 +56,12 @@ def foreign_method(launch: Launch, limits: Limits, card: Path | None = None, nam
         name: goes before the card's; by default that of the program's file or the image.
 
     Raises:
-        UserInputError: the card has unknown fields.
+        UserInputError: the card has unknown fields, or this is not Linux, whose means keep a program in its place.
         DataError: the card is no JSON.
         PluginError: the card has fields of a wrong type, or says that the method is told the truth.
     """
+    if not sys.platform.startswith("linux"):
+        raise UserInputError("programs and images are run on Linux alone", found=sys.platform, fix="run it there, or hand in masks")
     said = _read_card(card) if card else {}
     if isinstance(launch, Container):
         said = {"weights": f"image {launch.image_id or 'not looked up'}"} | said
@@ -69,6 +73,18 @@ def foreign_method(launch: Launch, limits: Limits, card: Path | None = None, nam
     if made.kind == "ceiling":
         raise PluginError("no program is told the truth", card or made.name, "kind 'ceiling'", "'method' or 'floor'", "mend its card")
     return LoadedMethod(launch.name, cast(Segmenter, ForeignMethod(made, launch, limits)), launch.code)
+
+
+def closed_folders(benchmark: Benchmark) -> list[Path]:
+    """What no program may read: the release, the roots of its sources, and where links in them lead to truth.
+
+    Raises:
+        UserInputError: it is not known where a source lies.
+    """
+    firsts = (next((frame.mask for frame in tube.clip.frames if frame.mask), None) for tube in benchmark.tubes.values())
+    truth = {mask.resolve().parent for mask in firsts if mask}
+    roots = {path.resolve() for path in (benchmark.path, *benchmark.roots.values()) if path.is_dir()}
+    return sorted(roots | {folder for folder in truth if not any(folder.is_relative_to(root) for root in roots)})
 
 
 def _read_card(path: Path) -> dict[str, Any]:
@@ -85,7 +101,6 @@ def _read_card(path: Path) -> dict[str, Any]:
 
 def _refuse(report: Report, limits: Limits, where: str, launch: Launch) -> None:
     """Raise what a call's end means, unless it ended well."""
-    again = "run the same command again"
     beyond = {
         "time": ("took too long", f"not done after {limits.seconds:g} s", "an end within --time-limit"),
         "memory": ("took too much memory", f"more than {limits.memory_bytes / 1e9:g} GB", "less than --memory-limit"),
@@ -96,7 +111,7 @@ def _refuse(report: Report, limits: Limits, where: str, launch: Launch) -> None:
     said = _last_words(report.tail)
     if report.end in beyond:
         what, found, expected = beyond[report.end]
-        raise PluginError(f"the program {what} and was ended", where, found + said, expected, f"mend it, or raise the limit; then {again}")
+        raise PluginError(f"the program {what} and was ended", where, found + said, expected, MEND)
     if report.end == "start":
         raise PluginError("the program cannot be started", where, report.tail, "an executable program", MEND)
     if report.end == "signal":
