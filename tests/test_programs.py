@@ -246,16 +246,17 @@ def test_too_many_processes(toy_release: Path, tmp_path: Path) -> None:
     assert not running(tmp_path)
 
 
-def test_a_keeper_that_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_keeper_that_is_killed_or_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     from icvos.errors import PluginError
     from icvos.programs.job import Limits, kept_job
     from icvos.programs.launch import program
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("icvos.programs.job.SLACK", 0.0)
     with pytest.raises(PluginError, match="was killed"), kept_job() as job:
-        job.keeper.kill()
-        job.keeper.wait()
-        job.run(program("true").order(job, Limits()))
+        job.keeper.send_signal(number)
+        job.run(program("sleep 9").order(job, Limits(seconds=0.1)))
     assert not list(tmp_path.iterdir())
 
 
@@ -338,37 +339,41 @@ def test_truth_that_a_tree_links_to_is_closed_as_well(run: Callable[..., Said], 
     assert (said.code, said.err) == (0, ""), said
 
 
+ATTEMPTS = [
+    "(OUTSIDE / 'mark').write_text('I was here')",
+    "open(OUTSIDE / 'kept', 'a')",
+    "os.truncate(OUTSIDE / 'kept', 0)",
+    "os.remove(OUTSIDE / 'kept')",
+    "os.rename(OUTSIDE / 'kept', wanted / 'kept')",
+    "os.symlink('/', OUTSIDE / 'link')",
+    "(wanted.parent / 'mark').write_text('')",
+    "os.rmdir(wanted)",
+    "(given / 'frames/00000.jpg').write_bytes(b'')",
+    "os.remove(given / 'task.json')",
+    "(given / 'mark').write_text('')",
+    "open(TRUTH / 'DAVIS/Annotations/480p/rex/00000.png')",
+    "os.symlink(TRUTH / 'DAVIS', 'way'); open('way/Annotations/480p/rex/00000.png')",
+    "open(RELEASE / 'manifest.json')",
+    *(["import socket; socket.create_connection(('127.0.0.1', 9))"] if landlock.version() >= 4 else []),
+    *(["os.kill(os.getppid(), 9)"] if landlock.version() >= 6 else []),
+]
+
+
 @shut
-@pytest.mark.parametrize(
-    "body",
-    [
-        "(OUTSIDE / 'mark').write_text('I was here')",
-        "open(OUTSIDE / 'kept', 'a')",
-        "os.truncate(OUTSIDE / 'kept', 0)",
-        "os.remove(OUTSIDE / 'kept')",
-        "os.rename(OUTSIDE / 'kept', wanted / 'kept')",
-        "os.symlink('/', OUTSIDE / 'link')",
-        "(wanted.parent / 'mark').write_text('')",
-        "os.rmdir(wanted)",
-        "(given / 'frames/00000.jpg').write_bytes(b'')",
-        "os.remove(given / 'task.json')",
-        "(given / 'mark').write_text('')",
-        "open(TRUTH / 'DAVIS/Annotations/480p/rex/00000.png')",
-        "os.symlink(TRUTH / 'DAVIS', 'way'); open('way/Annotations/480p/rex/00000.png')",
-        "open(RELEASE / 'manifest.json')",
-        pytest.param(
-            "import socket; socket.create_connection(('127.0.0.1', 9))",
-            marks=pytest.mark.skipif(landlock.version() < 4, reason="this kernel shuts no network"),
-        ),
-        pytest.param("os.kill(os.getppid(), 9)", marks=pytest.mark.skipif(landlock.version() < 6, reason="this kernel lets signals out")),
-    ],
-)
-def test_a_program_reaches_nothing_else(run: Callable[..., Said], toy_data: Path, toy_release: Path, tmp_path: Path, body: str) -> None:
+def test_a_program_reaches_nothing_else(run: Callable[..., Said], toy_data: Path, toy_release: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "kept").write_text("kept")
-    names = f"OUTSIDE, TRUTH, RELEASE = Path({str(outside)!r}), Path({str(toy_data)!r}), Path({str(toy_release)!r})\n"
-    said = run(f"{names}try:\n    {body}\nexcept PermissionError: answer()\nelse: sys.exit('it went through')")
+    names = {"OUTSIDE": outside, "TRUTH": toy_data, "RELEASE": toy_release}
+    body = f"""
+    names = {{**globals(), **{{name: Path(text) for name, text in { ({name: str(path) for name, path in names.items()})!r}.items()}}}}
+    for attempt in {ATTEMPTS!r}:
+        try: exec(attempt, names)
+        except PermissionError: continue
+        sys.exit("it went through: " + attempt)
+    answer()
+    """
+    said = run(body, "--limit", 5)
     assert (said.code, said.err) == (0, ""), said
     assert [(path.name, path.read_text()) for path in outside.iterdir()] == [("kept", "kept")]
 
@@ -537,3 +542,12 @@ def test_a_dry_run_prints_the_command(run: Callable[..., Said], tmp_path: Path) 
     assert said.code == 0 and "mine.py '{input}' '{output}'" in said.out and "nothing written" in said.out
     assert json.loads(run("answer()", "--dry-run", "--json").out)["command"].endswith("'{input}' '{output}'")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_kernel_that_shuts_nothing_in_is_told_of(run: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icvos.programs.launch.version", lambda: 0)
+    said = run("answer()", "--limit", 5)
+    assert said.code == 0 and "no Landlock" in said.err
+    body = "import shutil\nanswer(); folder = given / 'frames'\nfolder.chmod(0o755); (folder / '00000.jpg').unlink()"
+    said = run(body, "--limit", 5, "--method-name", "other")
+    assert said.code == 5 and "the program changed its input: other on davis/rex: found frames/00000.jpg" in said.err

@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from icvos.errors import PluginError, UserInputError
 from icvos.programs.keeper import Order
 
+SLACK = 300.0  # seconds that a keeper has for ending processes
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from icvos.programs.keeper import main; main()"
 
 
@@ -65,7 +67,7 @@ class Job:
         """Have the keeper run the program; once for each job.
 
         Raises:
-            PluginError: the keeper itself was killed.
+            PluginError: the keeper itself was killed or stopped.
         """
         said, heard = self.keeper.stdin, self.keeper.stdout
         line = b""
@@ -73,7 +75,10 @@ class Job:
             with suppress(BrokenPipeError):
                 said.write(json.dumps(order).encode() + b"\n")
                 said.flush()
-                line = heard.readline()
+                if wait([heard], order["seconds"] + SLACK):
+                    line = heard.readline()
+        if not line:  # killed, or stopped: older kernels let a program send its keeper any signal
+            self.keeper.kill()
         try:
             about: dict[str, Any] = json.loads(line)
         except ValueError:
