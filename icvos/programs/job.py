@@ -75,7 +75,7 @@ class Job:
             with suppress(BrokenPipeError):
                 said.write(json.dumps(order).encode() + b"\n")
                 said.flush()
-                if wait([heard], order["seconds"] + SLACK):
+                if wait([heard.fileno()], order["seconds"] + SLACK):
                     line = heard.readline()
         if not line:  # killed, or stopped: older kernels let a program send its keeper any signal
             self.keeper.kill()
