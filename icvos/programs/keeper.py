@@ -101,7 +101,8 @@ def _start(order: Order, said: int) -> subprocess.Popen[bytes]:
         libc.prctl(_DIES_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         if order["ours"]:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (order["disk_bytes"] + _SPARE,) * 2)
+            most, mine = order["disk_bytes"] + _SPARE, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+            resource.setrlimit(resource.RLIMIT_FSIZE, (most if mine == resource.RLIM_INFINITY else min(most, mine),) * 2)
             with suppress(OSError):  # where memory runs out all the same, the kernel shall choose the program
                 Path("/proc/self/oom_score_adj").write_text("1000")
         if rules is not None:
