@@ -19,7 +19,7 @@ from icvos.png import encode_png
 from icvos.propagate.base import Propagated, followed, noticed
 from icvos.results import Timing
 from icvos.store import PredictionStore
-from icvos.types import Clip, Episode, Frame, Image, Mask, NeedsTruth, Segmenter, SegmentsTogether
+from icvos.types import Clip, Episode, Frame, Image, Mask, NeedsTruth, Segmenter, SegmentsFiles, SegmentsTogether
 
 PREFETCH = 4  # frames decoded ahead of the methods
 
@@ -83,7 +83,7 @@ def answer_clip(asked: Sequence[Asked]) -> list[ClipDone]:
 
 def _passes(asked: Sequence[Asked]) -> list[list[tuple[int, Asked]]]:
     """Who goes over the clip together, each with its number: a method of one episode at a time is never interleaved."""
-    able = [isinstance(one.segmenter, NeedsTruth | SegmentsTogether) for one in asked]
+    able = [isinstance(one.segmenter, NeedsTruth | SegmentsTogether | SegmentsFiles) for one in asked]
     together = [(number, one) for number, one in enumerate(asked) if able[number]]
     slow = [(number, one) for number, one in enumerate(asked) if not able[number]]
     apart = [[(number, replace(one, episodes=[episode]))] for number, one in slow for episode in one.episodes]
@@ -115,6 +115,8 @@ class _Stream:
             return followed(frames, [(one, given) for one, given in joined if isinstance(one, Propagated)])
         if isinstance(segmenter, NeedsTruth):
             return segmenter.segment_from_truth(frames, [_first_truth(episode) for episode in self.episodes])
+        if isinstance(segmenter, SegmentsFiles):
+            return segmenter.segment_files(_untold(self.parts[0].clip), {episode.id: episode.supports for episode in self.episodes})
         if isinstance(segmenter, SegmentsTogether):
             return segmenter.segment_together(frames, supports)
         return ((mask,) for mask in segmenter.segment(frames, supports[0]))
@@ -178,8 +180,14 @@ def _write(stream: _Stream, clip: Clip, frame: Frame, masks: object, writers: Se
 
 
 def _keep_times(one: Asked, seconds: float) -> None:
+    peak = one.segmenter.peak_bytes if isinstance(one.segmenter, SegmentsFiles) else peak_rss_bytes()
     for episode in one.episodes:
-        one.store.write_timing(episode.id, Timing(len(one.clip.frames), seconds / len(one.episodes), peak_rss_bytes()))
+        one.store.write_timing(episode.id, Timing(len(one.clip.frames), seconds / len(one.episodes), peak))
+
+
+def _untold(clip: Clip) -> Clip:
+    """The clip without its annotations."""
+    return replace(clip, frames=tuple(replace(frame, mask=None, mask_sha256="") for frame in clip.frames))
 
 
 def _first_truth(episode: Episode) -> Mask:

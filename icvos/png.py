@@ -76,6 +76,18 @@ def encode_png(mask: Mask) -> bytes:
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib_ng.compress(rows.tobytes(), 6)) + _chunk(b"IEND", b"")
 
 
+def png_size(data: bytes) -> Size:
+    """The size that the header of a one-channel PNG says; nothing is inflated.
+
+    Raises:
+        PngError: it does not begin as one.
+    """
+    kind, body = next(_chunks(data), (b"", b""))
+    if kind != b"IHDR" or len(body) != 13:
+        raise PngError("a PNG without a header")
+    return _header(body)[0]
+
+
 def read_scanlines(data: bytes) -> Scanlines:
     """Check and inflate a PNG of one channel.
 

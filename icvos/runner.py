@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from icvos.benchmark import Benchmark, by_clip, tube_id
@@ -15,7 +16,7 @@ from icvos.passes import Asked, ClipDone, answer_clip
 from icvos.propagate.base import warmed_up
 from icvos.registry import LoadedMethod, load_method
 from icvos.store import PredictionStore, RunKey
-from icvos.types import Compute
+from icvos.types import SegmentsFiles
 
 FEW_PIXELS = 10**8  # about 250 masks at 480p: a floor is done with them before a second process has started
 
@@ -98,7 +99,7 @@ def run(
     store.sweep(wanted)
     workers = workers or _useful_workers(method, benchmark, groups)
     # A single process keeps the method that is loaded already: its weights need not fit into memory twice.
-    prepare = Answers(method.spec, method.compute, benchmark, store)
+    prepare = Answers(_again(method), benchmark, store)
     here = min(workers, len(groups)) <= 1
     warm_up = warmed_up(method.segmenter) if here and groups else 0.0
     events: list[ClipDone] = []
@@ -163,18 +164,26 @@ def _useful_workers(method: LoadedMethod, benchmark: Benchmark, groups: Sequence
     return core_count() if pixels >= FEW_PIXELS else 1
 
 
+def _again(method: LoadedMethod) -> Callable[[], LoadedMethod]:
+    """What gives another process the method: a foreign program travels as it is, all others are loaded anew."""
+    return partial(_itself, method) if isinstance(method.segmenter, SegmentsFiles) else partial(load_method, method.spec, method.compute)
+
+
+def _itself(method: LoadedMethod) -> LoadedMethod:
+    return method
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Loads a method, once a process, and makes the function that answers one clip's episodes."""
 
-    spec: str
-    compute: Compute
+    load: Callable[[], LoadedMethod]
     benchmark: Benchmark
     store: PredictionStore
 
     def __call__(self) -> Callable[[Sequence[str]], ClipDone]:
         """The function, with the method loaded anew."""
-        return self.by(load_method(self.spec, self.compute))
+        return self.by(self.load())
 
     def by(self, method: LoadedMethod) -> Callable[[Sequence[str]], ClipDone]:
         """The function: ids of episodes of one clip -> what was done by this method."""

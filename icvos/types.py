@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -287,6 +287,17 @@ class SegmentsTogether(Protocol):
 
     def segment_together(self, frames: Iterable[Image], supports: Sequence[Sequence[Support]]) -> Iterator[tuple[Mask, ...]]:
         """For each frame, in order, one mask an episode."""
+        ...
+
+
+@runtime_checkable
+class SegmentsFiles(Protocol):
+    """A segmenter that is handed the files of frames and supports instead of pixels, for it works in another program."""
+
+    peak_bytes: int  # the most memory that the program held; 0 where nobody knows
+
+    def segment_files(self, clip: Clip, episodes: Mapping[str, Sequence[Support]]) -> Iterator[tuple[Mask, ...]]:
+        """For each frame of a clip without annotations, one mask an episode (its id -> its supports)."""
         ...
 
 

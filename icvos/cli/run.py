@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from icvos.cli import foreign as foreign_options
 from icvos.cli import options
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ ALL_EMBEDDED = "all-embedded"
 @click.command("run")
 @click.option(
     "--method",
-    required=True,
     metavar="NAME[,NAME...] | all-embedded | FILE.py:CLASS",
     help="The method (`icvos methods` lists them). Several share one pass; all-embedded: one of each that needs no download.",
 )
@@ -36,9 +36,10 @@ ALL_EMBEDDED = "all-embedded"
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if the card allows it and it is worth it, else 1]")
 @click.option("--dry-run", is_flag=True, help="Say what it would take; predict nothing.")
 @options.compute
+@foreign_options.options
 @options.as_json
 def command(
-    method: str,
+    method: str | None,
     benchmark: Path | None,
     data: Path | None,
     davis: Path | None,
@@ -51,6 +52,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     compute: Compute,
+    foreign: foreign_options.Foreign,
 ) -> None:
     """Run METHOD on a release. Whatever is there already is kept: after any interruption, run the same command again.
 
@@ -61,6 +63,8 @@ def command(
     icvos run --method naive-sam2 --sam sam2.1_hiera_l --device cuda --precision bf16
     icvos run --method dcsam --sam sam2.1_hiera_l --weights dcsam/generator.safetensors
     icvos run --method persam,vrp_sam,naive-sam2
+    icvos run --program 'python3 segment.py {input} {output}' --time-limit 600
+    icvos run --container my-method:1 --device cuda --card card.json
     """
     import json
 
@@ -68,8 +72,10 @@ def command(
     from icvos.runner import open_store, planned, run, run_key, run_together
     from icvos.store import PredictionStore
 
-    methods = _methods(method, compute, workers)
+    foreign_options.check(method, foreign, compute)
+    methods = [] if method is None else _methods(method, compute, workers)
     release = options.open_benchmark(benchmark, data, davis, coco, named)
+    methods = methods or [foreign_options.load(foreign, release, compute, dry_run=dry_run)]
     roots = [(out or options.settings().runs) / _folder_name(one.card.name) for one in methods]
     keys = [(root, run_key(release, one)) for root, one in zip(roots, methods, strict=True)]
     there = [PredictionStore.resume(*key) for key in keys]  # before anything is written: one folder may hold another run
@@ -77,7 +83,7 @@ def command(
     plans = [_plan(release, root, ids) for root, ids in zip(roots, asked, strict=True)]
     if dry_run:
         for plan, one in zip(plans, methods, strict=True):
-            plan["download_bytes"] = _download(one.card)
+            plan |= {"download_bytes": _download(one.card)} | foreign_options.command_line(one)
         click.echo(json.dumps(plans if len(plans) > 1 else plans[0], indent=1) if as_json else "\n".join(map(_plan_text, plans)))
         return
     stores = [open_store(release, one, root) for one, root in zip(methods, roots, strict=True)]
@@ -201,4 +207,5 @@ def _plan_text(plan: dict[str, Any]) -> str:
     return (
         f"{plan['episodes']} episodes of {plan['release']} would be predicted: {plan['masks']} masks over {plan['frames']} frames "
         f"of {plan['clips']} clips, about {plan['about_bytes'] / 1e6:.1f} MB in {plan['run']}{fetched}; nothing written"
+        + (f"\neach clip by: {plan['command']}" if "command" in plan else "")
     )

@@ -91,7 +91,7 @@ def speed(timing: Timing | None) -> str:
 
 def memory(timing: Timing | None) -> str:
     """The most memory held."""
-    return NOTHING if timing is None else f"{timing.peak_rss_bytes / 2**30:.2f} GiB"
+    return NOTHING if timing is None or not timing.peak_rss_bytes else f"{timing.peak_rss_bytes / 2**30:.2f} GiB"
 
 
 def columns(rows: Sequence[Row], by: str) -> dict[str, Callable[[Row], Cell]]:
