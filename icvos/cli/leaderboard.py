@@ -12,7 +12,8 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
-    from icvos.board import Entry, Leaderboard
+    from icvos.board import Leaderboard
+    from icvos.entries import Entry
     from icvos.render.pictures import Pictures
 
 
@@ -53,7 +54,8 @@ def command(
     icvos leaderboard runs --format latex --out board.tex
     icvos leaderboard runs --by F --group class=dog
     """
-    from icvos.board import Entry, Leaderboard
+    from icvos.board import Leaderboard
+    from icvos.entries import Entry
     from icvos.errors import DataError
     from icvos.files import write_text
     from icvos.reported import reported_rows

@@ -19,7 +19,8 @@ from icvos.render.page_data import board_data, page_json
 from icvos.render.text import one_line
 
 if TYPE_CHECKING:
-    from icvos.board import Entry, Leaderboard, Row
+    from icvos.board import Leaderboard, Row
+    from icvos.entries import Entry
     from icvos.render.over_time import Curve
     from icvos.render.pictures import Pictures
     from icvos.reported import ReportedRow

@@ -48,7 +48,8 @@ def board_data(
         curves: signature -> episode -> its curve.
         pictures: those that lie beside the page.
     """
-    from icvos.board import KINDS, LOWER_IS_BETTER, SCORES
+    from icvos.board import LOWER_IS_BETTER, SCORES
+    from icvos.entries import KINDS
 
     tubes = {tube.id: tube for row in board.rows for tube in row.result.tubes}
     ids = sorted(tubes)
@@ -68,18 +69,18 @@ def board_data(
 def _tube(tube: TubeScores) -> dict[str, str]:
     from icvos.aggregate import length_group
 
-    names = {"id": tube.id, "source": tube.source, "clip": tube.clip, "class": tube.category, "length": length_group(int(tube.frames))}
+    names = {"id": tube.id, "source": tube.source, "clip": tube.clip, "class": tube.category, "length": length_group(tube.frames)}
     return {key: one_line(name) for key, name in names.items()}
 
 
 def _row(row: Row, ids: Sequence[str], curves: Mapping[str, Curve], pictures: Pictures | None) -> dict[str, Any]:
     own = {tube.id: tube for tube in row.result.tubes}
     masks = {} if pictures is None else pictures.masks.get(row.result.signature, {})
-    seen = row.result.method.get("training_classes") or ()
     return {
         "name": one_line(row.label),
         "kind": row.kind,
-        "seen": sorted({one_line(name) for name in seen}) if isinstance(seen, list | tuple) else [],
+        "classesSeen": [one_line(name) for name in row.result.method.get("training_classes", ())],
+        "clipsSeen": [one_line(name) for name in row.result.seen_clips],
         "means": [_means(own[tube_id]) if tube_id in own else None for tube_id in ids],
         "draws": [_draws(own[tube_id], curves) if tube_id in own else [] for tube_id in ids],
         "masks": {one_line(episode): file for episode, file in masks.items()},
@@ -88,9 +89,9 @@ def _row(row: Row, ids: Sequence[str], curves: Mapping[str, Curve], pictures: Pi
 
 def _means(tube: TubeScores) -> list[float]:
     """The scores in the order of `SCORES`, then the deviation over draws."""
-    values = tube.mean.as_dict()
     from icvos.board import SCORES
 
+    values = tube.mean.as_dict()
     deviation = stdev(scores.JF for scores in tube.draws.values()) if len(tube.draws) > 1 else 0.0
     return [*(values[name] for name in SCORES), deviation]
 

@@ -28,7 +28,8 @@ from icvos.types import Episode, Frame, Image, Mask, Size, Support, Tube
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
-    from icvos.board import Entry, Leaderboard, Row
+    from icvos.board import Leaderboard, Row
+    from icvos.entries import Entry
 
 WIDTH = 320  # pixels of a frame
 MOST_FRAMES = 24  # of an episode

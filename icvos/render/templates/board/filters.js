@@ -1,10 +1,14 @@
 /* Which tubes and rows are shown. The same tubes for every row, so that means stay comparable. */
 const KINDS_OF_TUBES = [["source", "source"], ["class", "class"], ["length", "length"]];
+const SEEN = [
+  ["classesSeen", "class in training", (tube) => tube.class],
+  ["clipsSeen", "clip in training", (tube) => `${tube.source}/${tube.clip}`],
+];
 
 function makeFilters(board, section, tables, changed) {
   const bar = section.querySelector(".controls");
   const status = section.querySelector(".status");
-  const chosen = { source: "", class: "", length: "", seen: "", kind: "" };
+  const chosen = { source: "", class: "", length: "", classesSeen: "", clipsSeen: "", kind: "" };
   const choices = [];
 
   function add(name, words, options) {
@@ -17,21 +21,23 @@ function makeFilters(board, section, tables, changed) {
     bar.append(made.label);
   }
 
-  /* Seen and unseen by one row, by any, by all that say what they saw. */
-  function seenOptions() {
-    const known = board.rows.map((row, place) => [place, row]).filter(([, row]) => row.seen.length);
+  /* Seen or unseen by one row, by any, or by none; only where some card says what training showed. */
+  function seenOptions(name) {
+    const known = board.rows.map((row, place) => [place, row]).filter(([, row]) => row[name].length);
     const single = known.flatMap(([place, row]) => [[`in:${place}`, `seen by ${row.name}`], [`out:${place}`, `unseen by ${row.name}`]]);
     return known.length ? [["out:", "unseen by every method"], ["in:", "seen by some method"], ...single] : [];
   }
 
-  function isSeen(category, place) {
-    return (place === "" ? board.rows : [board.rows[Number(place)]]).some((row) => row.seen.includes(category));
+  function isSeen(name, what, place) {
+    return (place === "" ? board.rows : [board.rows[Number(place)]]).some((row) => row[name].includes(what));
   }
 
   function keeps(tube) {
-    const [side, place] = chosen.seen.split(":");
     const known = KINDS_OF_TUBES.every(([name]) => !chosen[name] || tube[name] === chosen[name]);
-    return known && (!side || isSeen(tube.class, place) === (side === "in"));
+    return known && SEEN.every(([name, , what]) => {
+      const [side, place] = chosen[name].split(":");
+      return !side || isSeen(name, what(tube), place) === (side === "in");
+    });
   }
 
   function update() {
@@ -50,8 +56,10 @@ function makeFilters(board, section, tables, changed) {
       const values = unique(board.tubes.map((tube) => tube[name]));
       if (values.length > 1) add(name, words, values.map((value) => [value, value]));
     }
-    const seen = seenOptions();
-    if (seen.length) add("seen", "class in training", seen);
+    for (const [name, words] of SEEN) {
+      const options = seenOptions(name);
+      if (options.length) add(name, words, options);
+    }
   }
   const kinds = board.kinds.filter((kind) => board.rows.some((row) => row.kind === kind));
   if (kinds.length > 1) add("kind", "kind of row", kinds.map((kind) => [kind, kind]));
