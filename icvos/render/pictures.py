@@ -196,11 +196,14 @@ def _stack(masks: Sequence[Mask | None], size: Size, colour: tuple[int, int, int
 
 
 def _support(support: Support) -> bytes:
-    """The support with its mask in the colour of the truth."""
+    """The support with its mask in the colour of the truth, outlined in white on black, which shows on any ground."""
     picture = support.read_image()
     size = (max(1, round(WIDTH * picture.shape[0] / picture.shape[1])), WIDTH)
     small, mask = _small(picture, size).copy(), _small_mask(support.read_mask(), size)
     small[mask] = (0.45 * small[mask] + 0.55 * np.array(TRUTH)).astype(np.uint8)
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+        cv2.drawContours(small, contours, -1, colour, thickness)
     return _jpeg(small)
 
 

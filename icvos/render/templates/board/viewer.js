@@ -29,13 +29,13 @@ function makeViewer(board, section) {
     const picture = page.pictures[state.id];
     const row = board.rows[state.row];
     const mask = row.masks[state.id];
-    const key = (name) => element("span", { class: `key ${name}` });
+    const key = (name, words) => element("span", { class: "legend" }, element("span", { class: `key ${name}` }), words);
     stacks = [];
     const support = element("img", { class: "still", src: address(picture.support), alt: `the support of ${state.id} with its mask` });
     const truth = panel(["Truth"], picture, "the truth on this frame", stack(picture, picture.clip), stack(picture, picture.truth, "overlay"));
     const found = panel([element("bdi", {}, row.name)], picture, "the prediction on this frame", stack(picture, picture.clip), stack(picture, mask, "overlay"));
     const map = drawing("g", { class: "map" }, stack(picture, picture.truth), stack(picture, mask, "second"));
-    const words = ["Errors", key("missed"), "missed", key("false"), "false alarm", key("hit"), "right"];
+    const words = ["Errors: ", key("missed", "missed"), " ", key("false", "false alarm"), " ", key("hit", "right")];
     const errors = panel(words, picture, "errors on this frame: missed, false and right pixels", stack(picture, picture.clip, "grey"), map);
     panels.replaceChildren(element("figure", { class: "panel" }, support, element("figcaption", {}, "Support")), truth, found, errors);
     range.max = picture.frames.length - 1;
