@@ -304,8 +304,7 @@ def test_nothing_foreign_runs(browser: Any, tmp_path: Path) -> None:
     other = replace(evil, method={**evil.method, "name": "b", "kind": "floor"}, environment={"icvos": "2"})
     curves = {evil.signature: {f"{tube.id}#{draw}": CURVE for tube in tubes for draw in tube.draws}}
     boards = boards_of(map(Entry, [evil, other]), None, [ReportedRow(EVIL, 0.1, 0.2, 0.9, EVIL, EVIL, EVIL)])
-    charts = {board.protocol: board_charts(board, "J&F", curves) for board in boards}
-    (tmp_path / "board.html").write_text(render_page(boards, "J&F", None, curves=curves, charts=charts), encoding="utf-8")
+    (tmp_path / "board.html").write_text(render_page(boards, "J&F", None, curves=curves, charts=board_charts), encoding="utf-8")
     board = Board(browser, tmp_path / "board.html")
     for name in ("source", "class", "classesSeen", "kind", "sort"):
         script = "const one = document.querySelector(`[data-filter='${arguments[0]}']`); "

@@ -92,12 +92,11 @@ def _page(boards: Sequence[Leaderboard], entries: Sequence[Entry], by: str, grou
     from icvos.render.over_time import curves_beside
 
     curves = {entry.result.signature: curves_beside(entry.path) for entry in entries if entry.path}
-    charts = None
-    if find_spec("altair") and find_spec("vl_convert"):
-        from icvos.render.charts import board_charts
+    if not (find_spec("altair") and find_spec("vl_convert")):
+        return render_page(boards, by, group, curves=curves, pictures=pictures)
+    from icvos.render.charts import board_charts
 
-        charts = {board.protocol: board_charts(board, by, curves) for board in boards}
-    return render_page(boards, by, group, curves=curves, charts=charts, pictures=pictures)
+    return render_page(boards, by, group, curves=curves, charts=board_charts, pictures=pictures)
 
 
 def _pictures(boards: Sequence[Leaderboard], entries: Sequence[Entry], count: int, release: Benchmark, out: Path) -> Pictures:

@@ -24,7 +24,7 @@ except ModuleNotFoundError as error:
     raise missing_package("drawing charts", error, "report") from error
 
 if TYPE_CHECKING:
-    from icvos.board import Leaderboard, Row
+    from icvos.board import Row
 
 WIDTH = 420  # pixels, so that a phone shows it with letters that can be read
 _TEXT, _SOFT, _LINE, _MARK, _SECOND = "#1b1f24", "#59636e", "#d5dae0", "#0b5cad", "#9a4b00"
@@ -34,15 +34,14 @@ _NAMES = 130  # pixels for the names of rows
 _LETTER = 12
 
 
-def board_charts(board: Leaderboard, by: str, curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, str]:
-    """Name -> SVG: `speed` where runs were timed, `time` where there are frame scores, `tubes`.
+def board_charts(rows: Sequence[Row], by: str, curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, str]:
+    """Name -> SVG: `speed` where runs were timed, `time` where there are frame scores, `tubes`. All are of whole runs.
 
     Args:
-        board: the rows.
+        rows: of a board, ranked.
         by: the score that they are ranked by.
         curves: signature -> episode -> its curve.
     """
-    rows = board.rank(by)
     means = [(row, mean) for row in rows if (mean := mean_curve(curves.get(row.result.signature, {})))]
     timed = [row for row in rows if row.timing and row.timing.frames_per_second]
     drawn: dict[str, Callable[[], Any]] = {}
@@ -63,7 +62,7 @@ def _speed(rows: Sequence[Row], by: str) -> Any:
     height = 300
     values: list[dict[str, Any]] = [
         {"row": number, "name": _name(row), "speed": row.timing and row.timing.frames_per_second}
-        | {"score": 100 * (row.score(by) or 0.0), "kind": row.kind}
+        | {"score": 100 * row.result.overall.as_dict()[by], "kind": row.kind}
         for number, row in enumerate(rows)
     ]
     speeds, scores = [value["speed"] for value in values], [value["score"] for value in values]

@@ -7,16 +7,16 @@ the only one that may run: the page's policy names its hash, and what is foreign
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from math import ceil, floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from icvos.render import text
 from icvos.render.page import TEMPLATES, page_environment
 from icvos.render.page_data import board_data, page_json
-from icvos.render.text import one_line
+from icvos.render.text import Cell, one_line
 
 if TYPE_CHECKING:
     from icvos.board import Leaderboard, Row
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from icvos.render.over_time import Curve
     from icvos.render.pictures import Pictures
     from icvos.reported import ReportedRow
+
+Charts: TypeAlias = "Callable[[Sequence[Row], str, Mapping[str, Mapping[str, Curve]]], dict[str, str]]"
 
 SCRIPT = ("data", "table", "filters", "failures", "viewer", "start")  # the parts of the page's script, in order
 _LINE = 34  # pixels of one row of the plot: its name, and its whisker below
@@ -88,6 +90,10 @@ class Section:
         methods, apart = [pair for pair in rows if pair[1].kind == "method"], [pair for pair in rows if pair[1].kind != "method"]
         return tuple(table for table in ((text.METHODS, "rank", methods), (text.APART, "kind", apart)) if table[2])
 
+    def columns(self, by: str, first: str) -> dict[str, Callable[[Row], Cell]]:
+        """The columns of a table; groups within noise are of methods, whose first column is their rank."""
+        return (text.noise_columns(self.rows) if first == "rank" else {}) | text.columns(self.rows, by)
+
 
 def boards_of(entries: Iterable[Entry], protocol: str | None, reported: Sequence[ReportedRow] = ()) -> list[Leaderboard]:
     """A board for each protocol among `entries`, the one with the most rows first; with `protocol`, that one alone.
@@ -116,7 +122,7 @@ def render_page(
     group: str | None,
     *,
     curves: Mapping[str, Mapping[str, Curve]] | None = None,
-    charts: Mapping[str, Mapping[str, str]] | None = None,
+    charts: Charts | None = None,
     pictures: Pictures | None = None,
 ) -> str:
     """One self-contained page; scores in percent.
@@ -126,23 +132,18 @@ def render_page(
         by: the score that rows are ranked by.
         group: the group that they are ranked by.
         curves: signature of a result -> episode -> its J and F over time.
-        charts: protocol -> name -> SVG, from `icvos.render.charts`; their text is escaped already.
+        charts: draws a board's, as `icvos.render.charts.board_charts` does: name -> SVG, whose text is escaped already.
         pictures: of episodes, in a folder beside the page.
     """
     from markupsafe import Markup
 
-    sections = [
-        Section(
-            board,
-            rows,
-            plot(rows),
-            breakdowns(rows, by),
-            {name: Markup(svg) for name, svg in (charts or {}).get(board.protocol, {}).items()},
-        )
-        for board in boards
-        for rows in [board.rank(by, group)]
-    ]
-    data = [board_data(section.board, section.rows, by, group, curves or {}, pictures) for section in sections]
+    curves = curves or {}
+    sections = []
+    for board in boards:
+        rows = board.rank(by, group)
+        drawn = {name: Markup(svg) for name, svg in charts(rows, by, curves).items()} if charts else {}
+        sections.append(Section(board, rows, plot(rows), breakdowns(rows, by), drawn))
+    data = [board_data(section.board, section.rows, by, group, curves, pictures) for section in sections]
     environment = page_environment()
     environment.filters |= {"percent": text.percent, "line": one_line, "shortened": text.shortened}
     script = _script()

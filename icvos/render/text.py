@@ -36,6 +36,8 @@ RECOMPUTED = {"first J": "J_first", "spread": "spread"} | {
     name: name for name in ("J&F", "J", "F", "J_recall", "F_recall", "J_decay", "F_decay", "J_first", "F_first")
 }
 
+WHOLE = frozenset({"noise group"})  # columns that a test of whole runs gives
+
 # Marks that turn the direction of the text after them: a name could make its whole line read backwards.
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

@@ -45,7 +45,7 @@ function makeFilters(board, section, tables, changed) {
     const filtered = kept.length < board.tubes.length;
     const whole = board.filterable ? `all ${many(board.tubes.length, "tube")}` : `the group ${board.group.kind}=${board.group.name}`;
     status.textContent = filtered
-      ? `${kept.length} of ${many(board.tubes.length, "tube")}: scores and ranks are of these; intervals are of whole runs, so there are none here.`
+      ? `${kept.length} of ${many(board.tubes.length, "tube")}: scores and ranks are of these; intervals and noise groups are of whole runs, so there are none here.`
       : `Scores are of ${whole}.`;
     tables.update(kept, filtered, chosen.kind);
     changed(kept, chosen.kind);

@@ -42,7 +42,7 @@ function makeTables(board, section) {
       const { score } = cell.dataset;
       if (!filtered || !(score || cell.dataset.whole || cell.classList.contains("first"))) cell.replaceChildren(...whole.get(cell));
       else if (cell.dataset.whole) cell.replaceChildren(element("span", {}, NOTHING));
-      else if (!score) cell.textContent = one.row.kind === "method" ? one.rank ?? NOTHING : one.row.kind;
+      else if (!score) cell.replaceChildren(element("span", {}, String(one.row.kind === "method" ? one.rank ?? NOTHING : one.row.kind)));
       else {
         const words = score === "tubes" ? String(one.tubes) : percent(one.values[score]);
         cell.replaceChildren(element("span", {}, score === board.by ? element("strong", {}, words) : words));
