@@ -6,8 +6,7 @@ Colours are values that the page's style turns for the dark; J and F differ in O
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from io import StringIO
+from collections.abc import Mapping, Sequence
 from math import ceil, floor, log, log10
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from icvos.render.text import one_line, shortened
 
 try:
     import altair as alt
+    import vl_convert
 except ModuleNotFoundError as error:
     raise missing_package("drawing charts", error, "report") from error
 
@@ -34,8 +34,8 @@ _NAMES = 130  # pixels for the names of rows
 _LETTER = 12
 
 
-def board_charts(rows: Sequence[Row], by: str, curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, str]:
-    """Name -> SVG: `speed` where runs were timed, `time` where there are frame scores, `tubes`. All are of whole runs.
+def board_charts(rows: Sequence[Row], by: str, curves: Mapping[str, Mapping[str, Curve]]) -> dict[str, list[str]]:
+    """Name -> SVGs: `speed` where runs were timed, `time`, one a row, where there are frame scores, `tubes`. All are of whole runs.
 
     Args:
         rows: of a board, ranked.
@@ -44,13 +44,8 @@ def board_charts(rows: Sequence[Row], by: str, curves: Mapping[str, Mapping[str,
     """
     means = [(row, mean) for row in rows if (mean := mean_curve(curves.get(row.result.signature, {})))]
     timed = [row for row in rows if row.timing and row.timing.frames_per_second]
-    drawn: dict[str, Callable[[], Any]] = {}
-    if timed:
-        drawn["speed"] = lambda: _speed(timed, by)
-    if means:
-        drawn["time"] = lambda: _over_time(means)
-    drawn["tubes"] = lambda: _tubes(rows, by)
-    return {name: _svg(draw()) for name, draw in drawn.items()}
+    drawn = {"speed": [_speed(timed, by)] if timed else [], "time": _over_time(means) if means else [], "tubes": [_tubes(rows, by)]}
+    return {name: [_svg(chart) for chart in several] for name, several in drawn.items()}
 
 
 def _name(row: Row) -> str:
@@ -58,29 +53,35 @@ def _name(row: Row) -> str:
 
 
 def _speed(rows: Sequence[Row], by: str) -> Any:
-    """A point a row, the score over frames a second, its name beside it."""
-    height = 300
-    values: list[dict[str, Any]] = [
-        {"row": number, "name": _name(row), "speed": row.timing and row.timing.frames_per_second}
-        | {"score": 100 * row.result.overall.as_dict()[by], "kind": row.kind}
-        for number, row in enumerate(rows)
-    ]
-    speeds, scores = [value["speed"] for value in values], [value["score"] for value in values]
-    x_domain, y_domain = [min(speeds) / 1.6, max(speeds) * 1.6], [min(scores) - 4, max(scores) + 4]
-    x = alt.Scale(type="log", domain=x_domain, nice=False)
-    base = alt.Chart(_values(values), width=WIDTH - 50, height=height).encode(
-        x=alt.X("speed:Q", scale=x, axis=alt.Axis(title="frames a second", format="~g", values=_round(*x_domain))),
-        y=alt.Y("score:Q", scale=alt.Scale(domain=y_domain, nice=False), axis=alt.Axis(title=by)),
+    """A point a row, the score over frames a second, its name beside it, or led to it by a line where points crowd."""
+    speeds = [timing.frames_per_second or 1.0 for row in rows if (timing := row.timing)]
+    scores = [100 * row.result.overall.as_dict()[by] for row in rows]
+    x, y = (min(speeds) / 1.6, max(speeds) * 1.6), (min(scores) - 4, max(scores) + 4)
+    width, height = WIDTH - 50, 320
+    across = [width * log(speed / x[0]) / log(x[1] / x[0]) for speed in speeds]
+    down = [height * (1 - (score - y[0]) / (y[1] - y[0])) for score in scores]
+    values: list[dict[str, Any]] = []
+    for place, (row, (left, top, side)) in enumerate(
+        zip(rows, _label_places([*map(_name, rows)], across, down, width, height), strict=True)
+    ):
+        label = {"label_speed": x[0] * (x[1] / x[0]) ** (left / width), "label_score": y[1] - (y[1] - y[0]) * top / height}
+        values.append({"name": _name(row), "kind": row.kind, "speed": speeds[place], "score": scores[place], "side": side, **label})
+    x_axis = alt.Axis(title="frames a second", format="~g", values=_round(*x))
+    base = alt.Chart(_values(values), width=width, height=height).encode(
+        x=alt.X("speed:Q", scale=alt.Scale(type="log", domain=x, nice=False), axis=x_axis),
+        y=alt.Y("score:Q", scale=alt.Scale(domain=y, nice=False), axis=alt.Axis(title=by)),
     )
     fill = alt.condition("datum.kind == 'method'", alt.value(_MARK), alt.value("transparent"))
     stroke = alt.condition("datum.kind == 'method'", alt.value(_MARK), alt.value(_SOFT))
     points = base.mark_point(size=64, opacity=1, strokeWidth=2, filled=False).encode(fill=fill, stroke=stroke)
-    places = _label_places(values, x_domain, y_domain, WIDTH - 50, height)
+    lines = base.mark_rule(color=_SOFT, opacity=0.5).encode(x2="label_speed:Q", y2="label_score:Q")
     names = [
-        base.transform_filter(f"datum.row == {number}").mark_text(dx=dx, dy=dy, align=align, color=_TEXT).encode(text="name:N")
-        for number, (dx, dy, align) in enumerate(places)
+        base.transform_filter(f"datum.side == '{side}'")
+        .mark_text(align=side, color=_TEXT, dx=3 if side == "left" else -3)
+        .encode(x="label_speed:Q", y="label_score:Q", text="name:N")
+        for side in ("left", "right")
     ]
-    return alt.layer(points, *names)
+    return alt.layer(lines, points, *names)
 
 
 def _round(low: float, high: float) -> list[float]:
@@ -93,65 +94,58 @@ def _round(low: float, high: float) -> list[float]:
     ]
 
 
-def _label_places(values: Sequence[Mapping[str, Any]], x: Sequence[float], y: Sequence[float], width: int, height: int) -> list[Any]:
-    """Where each point's name stands, as (dx, dy, align): the first place beside it that no point and no earlier name covers."""
-    points = [
-        (
-            width * log(v["speed"] / x[0]) / log(x[1] / x[0]),
-            height * (1 - (v["score"] - y[0]) / (y[1] - y[0])),
-            0.53 * _LETTER * len(v["name"]),
-        )
-        for v in values
-    ]
-    taken = [(px - 5, py - 5, px + 5, py + 5) for px, py, _ in points]
+def _label_places(
+    names: Sequence[str], across: Sequence[float], down: Sequence[float], width: int, height: int
+) -> list[tuple[float, float, str]]:
+    """Where each point's name begins or ends, in pixels, and which of the two (``left`` or ``right``).
+
+    It is the first place, the nearer the sooner, that lies inside and that no point and no earlier name covers.
+    """
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in zip(across, down, strict=True)]
+    steps = sorted(((dx, dy) for dx in (6, 20, 40) for dy in range(-72, 73, 12)), key=lambda step: abs(step[0]) + abs(step[1]))
     places = []
-    for px, py, long in points:
-        options = [(8 * side, dy, "left" if side > 0 else "right") for dy in (0, *_further(6)) for side in (1, -1)]
-        for dx, dy, align in options:
-            left = px + dx if align == "left" else px + dx - long
-            box = (left, py + dy - 7, left + long, py + dy + 7)
-            inside = box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height
-            if inside and not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
-                break
-        else:
-            dx, dy, align = options[0]
-            box = (px, py, px, py)
-        taken.append(box)
-        places.append((dx, dy, align))
+    for name, x, y in zip(names, across, down, strict=True):
+        long = 0.53 * _LETTER * len(name) + 3
+        options = [(x + sign * dx, y + dy, side) for dx, dy in steps for sign, side in ((1, "left"), (-1, "right"))]
+        boxes = [
+            (left if side == "left" else left - long, top - 7, left + long if side == "left" else left, top + 7)
+            for left, top, side in options
+        ]
+        free = [
+            place for place, box in enumerate(boxes) if _inside(box, width, height) and not any(_overlap(box, other) for other in taken)
+        ]
+        chosen = free[0] if free else 0
+        taken.append(boxes[chosen])
+        places.append(options[chosen])
     return places
 
 
-def _further(steps: int) -> list[int]:
-    return [sign * 12 * step for step in range(1, steps + 1) for sign in (-1, 1)]
+def _inside(box: Sequence[float], width: int, height: int) -> bool:
+    return box[0] >= 0 and box[1] >= 0 and box[2] <= width and box[3] <= height
 
 
-def _over_time(means: Sequence[tuple[Row, Curve]]) -> Any:
-    """A small panel a row: J and F over the clip's time, from its first frame to its last."""
-    values: list[dict[str, Any]] = [
-        {"name": f"{place}", "time": 100 * point / (POINTS - 1), "score": 100 * float(score), "of": of}
-        for place, (_, curve) in enumerate(means)
-        for of, scores in (("J", curve.J), ("F", curve.F))
-        for point, score in enumerate(scores)
-    ]
-    most = max(value["score"] for value in values)
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _over_time(means: Sequence[tuple[Row, Curve]]) -> list[Any]:
+    """A small panel a row: J and F over the clip's time, from its first frame to its last, all on one scale."""
+    most = max(10.0, *(100 * float(max(curve.J.max(), curve.F.max())) for _, curve in means))
+    y = alt.Y("score:Q", scale=alt.Scale(domain=[0, most]), axis=alt.Axis(title=None, tickCount=3))
+    axis = alt.Axis(title=None, values=[0, 50, 100], format="d", labelExpr="datum.label + ' %'")
+    x = alt.X("time:Q", scale=alt.Scale(domain=[0, 100]), axis=axis)
+    colour = alt.Color("of:N", scale=alt.Scale(domain=["J", "F"], range=[_MARK, _SECOND]), legend=None)
+    dash = alt.StrokeDash("of:N", scale=alt.Scale(domain=["J", "F"], range=[[1, 0], [4, 3]]), legend=None)
     panels = []
-    for place, (row, _) in enumerate(means):
-        base = alt.Chart(
-            _values([value for value in values if value["name"] == f"{place}"]), width=WIDTH // 2 - 46, height=84, title=_name(row)
-        )
-        panels.append(
-            base.mark_line(strokeWidth=2).encode(
-                x=alt.X(
-                    "time:Q",
-                    scale=alt.Scale(domain=[0, 100]),
-                    axis=alt.Axis(title=None, values=[0, 50, 100], format="d", labelExpr="datum.label + ' %'"),
-                ),
-                y=alt.Y("score:Q", scale=alt.Scale(domain=[0, max(10, most)]), axis=alt.Axis(title=None, tickCount=3)),
-                color=alt.Color("of:N", scale=alt.Scale(domain=["J", "F"], range=[_MARK, _SECOND]), legend=None),
-                strokeDash=alt.StrokeDash("of:N", scale=alt.Scale(domain=["J", "F"], range=[[1, 0], [4, 3]]), legend=None),
-            )
-        )
-    return alt.concat(*panels, columns=2, spacing=14)
+    for row, curve in means:
+        values = [
+            {"time": 100 * point / (POINTS - 1), "score": 100 * float(score), "of": of}
+            for of, scores in (("J", curve.J), ("F", curve.F))
+            for point, score in enumerate(scores)
+        ]
+        base = alt.Chart(_values(values), width=150, height=84, title=_name(row))
+        panels.append(base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash))
+    return panels
 
 
 def _tubes(rows: Sequence[Row], by: str) -> Any:
@@ -201,7 +195,6 @@ def _values(rows: Sequence[Mapping[str, object]]) -> Any:
 
 
 def _svg(chart: Any) -> str:
-    stream = StringIO()
     dressed = (
         chart.configure(font=_FONT, background="transparent", padding=2, aria=False)
         .configure_view(stroke=None)
@@ -218,5 +211,4 @@ def _svg(chart: Any) -> str:
         .configure_title(color=_TEXT, fontSize=13, fontWeight="normal", anchor="start", frame="group", offset=4)
         .configure_text(fontSize=_LETTER)
     )
-    dressed.save(stream, format="svg")
-    return stream.getvalue()
+    return str(vl_convert.vegalite_to_svg(dressed.to_dict()))

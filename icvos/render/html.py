@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from icvos.render.pictures import Pictures
     from icvos.reported import ReportedRow
 
-Charts: TypeAlias = "Callable[[Sequence[Row], str, Mapping[str, Mapping[str, Curve]]], dict[str, str]]"
+Charts: TypeAlias = "Callable[[Sequence[Row], str, Mapping[str, Mapping[str, Curve]]], dict[str, list[str]]]"
 
 SCRIPT = ("data", "table", "filters", "failures", "viewer", "start")  # the parts of the page's script, in order
 _LINE = 34  # pixels of one row of the plot: its name, and its whisker below
@@ -81,7 +81,7 @@ class Section:
     rows: tuple[Row, ...]
     plot: Plot
     breakdowns: tuple[Breakdown, ...]
-    charts: Mapping[str, str]
+    charts: Mapping[str, list[str]]
 
     @property
     def tables(self) -> tuple[tuple[str, str, list[tuple[int, Row]]], ...]:
@@ -132,7 +132,7 @@ def render_page(
         by: the score that rows are ranked by.
         group: the group that they are ranked by.
         curves: signature of a result -> episode -> its J and F over time.
-        charts: draws a board's, as `icvos.render.charts.board_charts` does: name -> SVG, whose text is escaped already.
+        charts: draws a board's, as `icvos.render.charts.board_charts` does: name -> SVGs, whose text is escaped already.
         pictures: of episodes, in a folder beside the page.
     """
     from markupsafe import Markup
@@ -141,7 +141,7 @@ def render_page(
     sections = []
     for board in boards:
         rows = board.rank(by, group)
-        drawn = {name: Markup(svg) for name, svg in charts(rows, by, curves).items()} if charts else {}
+        drawn = {name: [*map(Markup, svgs)] for name, svgs in charts(rows, by, curves).items()} if charts else {}
         sections.append(Section(board, rows, plot(rows), breakdowns(rows, by), drawn))
     data = [board_data(section.board, section.rows, by, group, curves, pictures) for section in sections]
     environment = page_environment()
