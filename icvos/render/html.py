@@ -81,7 +81,7 @@ class Section:
     rows: tuple[Row, ...]
     plot: Plot
     breakdowns: tuple[Breakdown, ...]
-    charts: Mapping[str, list[str]]
+    charts: Mapping[str, Sequence[str]]
 
     @property
     def tables(self) -> tuple[tuple[str, str, list[tuple[int, Row]]], ...]:
