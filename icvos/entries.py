@@ -175,6 +175,7 @@ def _faults(result: Result) -> Iterator[str]:
 def _faults_of_tubes(result: Result) -> Iterator[str]:
     names = [(tube.id, tube.source, tube.clip, tube.category) for tube in result.tubes]
     yield from (f"the name {word!r} of a tube" for words in names for word in words if not isinstance(word, str))
+    yield from (f"{tube.frames!r} frames of the tube {tube.id}" for tube in result.tubes if type(tube.frames) is not int)
     twice = [tube for tube, count in Counter(str(words[0]) for words in names).items() if count > 1]
     yield from (f"no draw of the tube {tube.id}" for tube in result.tubes if not tube.draws)
     yield from (f"the tube {tube} more than once" for tube in twice)

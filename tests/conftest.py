@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toys import make_coco, make_davis, two_clips
@@ -82,3 +84,21 @@ def toy_release(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         main(["build", "--data", str(toy_data), "--out", str(out)])
     assert not leaving.value.code
     return out
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser for the pages; tests with it are skipped where there is none."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    programs = shutil.which("chromium"), shutil.which("chromedriver")
+    if not all(programs):
+        pytest.skip("Chromium or its driver is not installed: apt-get install chromium chromium-driver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(programs[0])
+    words = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
+    for word in [*words.split(), "disable-dev-shm-usage", "window-size=1366,900", f"user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
+    yield driver
+    driver.quit()

@@ -251,23 +251,6 @@ def test_what_the_page_needs_and_is_not_there_is_told(
 # A browser, worked by keys
 
 
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    programs = shutil.which("chromium"), shutil.which("chromedriver")
-    if not all(programs):
-        pytest.skip("Chromium or its driver is not installed: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(programs[0])
-    words = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for word in [*words.split(), "disable-dev-shm-usage", "window-size=1366,900", f"user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
-        options.add_argument(f"--{word}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(programs[1]))
-    yield driver
-    driver.quit()
-
-
 class Page:
     """The page as somebody sees and works it."""
 

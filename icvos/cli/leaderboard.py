@@ -2,44 +2,120 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from icvos.cli import options
 
+if TYPE_CHECKING:
+    from icvos.benchmark import Benchmark
+    from icvos.board import Leaderboard
+    from icvos.entries import Entry
+    from icvos.render.pictures import Pictures
+
 
 @click.command("leaderboard")
 @click.argument("paths", type=options.FOLDER, nargs=-1)
 @click.option("--format", "form", type=click.Choice(["markdown", "html", "json", "csv", "latex"]), default="markdown", show_default=True)
-@click.option("--protocol", help="Which protocol to rank, where the results hold several.")
+@click.option("--protocol", help="Which protocol to rank, where the results hold several; a page shows each apart.")
 @click.option("--by", default="J&F", show_default=True, help="The score to rank by: J&F, J, F, J_recall, F_first, ...")
 @click.option("--group", metavar="KIND=NAME", help="Rank by one group: class=dog, source=davis, support=s0, ...")
 @click.option("--reported/--no-reported", default=True, show_default=True, help="Show the paper's own numbers, apart.")
 @click.option("--out", type=options.FOLDER, help="Write to a file instead of the terminal.")
-def command(paths: tuple[Path, ...], form: str, protocol: str | None, by: str, group: str | None, reported: bool, out: Path | None) -> None:
+@click.option(
+    "--episodes", type=click.IntRange(0), default=0, show_default=True, help="Pictures of each method's N worst episodes, beside the page."
+)
+@options.benchmark
+@options.roots
+def command(
+    paths: tuple[Path, ...],
+    form: str,
+    protocol: str | None,
+    by: str,
+    group: str | None,
+    reported: bool,
+    out: Path | None,
+    episodes: int,
+    benchmark: Path | None,
+    data: Path | None,
+    davis: Path | None,
+    coco: Path | None,
+    named: tuple[str, ...],
+) -> None:
     """Rank the results below PATHS (default: runs). Results of two protocols or releases are never ranked together.
 
     \b
     icvos leaderboard --format markdown
     icvos leaderboard runs --format html --out board.html
+    icvos leaderboard runs --format html --out board.html --episodes 3 --benchmark ic-vos
     icvos leaderboard runs --format latex --out board.tex
     icvos leaderboard runs --by F --group class=dog
     """
     from icvos.board import Leaderboard
+    from icvos.entries import Entry
     from icvos.errors import DataError
     from icvos.files import write_text
     from icvos.reported import reported_rows
     from icvos.results import find_results
 
+    if episodes and not (form == "html" and out):
+        raise click.UsageError("--episodes draws pictures beside a page: give --format html and --out FILE, too")
     roots = list(paths or (options.settings().runs,))
     found = list(find_results(roots))
     if not found:
         raise DataError("no results", ", ".join(map(str, roots)), expected="scored runs", fix="run `icvos score` first")
-    board = Leaderboard.load(found, protocol=protocol, reported=reported_rows() if reported else ())
-    text = board.render(form, by=by, group=group)
+    entries, rows = [Entry.load(path) for path in found], reported_rows() if reported else ()
+    if form == "html":
+        from icvos.render.html import boards_of
+
+        boards = boards_of(entries, protocol, rows)
+        release = options.open_benchmark(_release_path(entries, benchmark), data, davis, coco, named) if episodes else None
+        pictures = _pictures(boards, entries, episodes, release, out) if release and out else None
+        text = _page(boards, entries, by, group, pictures)
+    else:
+        text = Leaderboard.collect(entries, protocol=protocol, reported=rows).render(form, by=by, group=group)
     if out:
         write_text(out, text)
         click.echo(f"{len(found)} results on the board: {out}")
     else:
         click.echo(text, nl=False)
+
+
+def _page(boards: Sequence[Leaderboard], entries: Sequence[Entry], by: str, group: str | None, pictures: Pictures | None) -> str:
+    """The page with all that can be had here: curves where there are frame scores, charts where the extra is installed."""
+    from importlib.util import find_spec
+
+    from icvos.render.html import render_page
+    from icvos.render.over_time import curves_beside
+
+    curves = {entry.result.signature: curves_beside(entry.path) for entry in entries if entry.path}
+    if not (find_spec("altair") and find_spec("vl_convert")):
+        return render_page(boards, by, group, curves=curves, pictures=pictures)
+    from icvos.render.charts import board_charts
+
+    return render_page(boards, by, group, curves=curves, charts=board_charts, pictures=pictures)
+
+
+def _pictures(boards: Sequence[Leaderboard], entries: Sequence[Entry], count: int, release: Benchmark, out: Path) -> Pictures:
+    """Pictures of each method's worst episodes in a folder beside the page."""
+    from icvos.cli.progress import bar
+    from icvos.render.pictures import draw_pictures, runs_behind, worst_episodes
+
+    wanted = worst_episodes(boards, count)
+    with bar("drawing episodes", len(wanted), "episodes") as advance:
+        folder = out.with_name(f"{out.stem}-images")
+        return draw_pictures(release, wanted, runs_behind(entries, release), folder, on_event=advance)
+
+
+def _release_path(entries: Sequence[Entry], benchmark: Path | None) -> Path | None:
+    """The release that was named, or the one that the first run remembers."""
+    from icvos.store import RUN, PredictionStore
+
+    for root in (entry.path.parent.parent for entry in entries if entry.path and not benchmark):
+        remembered = PredictionStore.open(root).about.get("benchmark") if (root / RUN).is_file() else None
+        if remembered and Path(remembered).is_dir():
+            return Path(remembered)
+    return benchmark

@@ -1,25 +1,37 @@
-"""The board as one static page: no script, nothing fetched, readable on a phone and in the dark.
+"""The boards of a page: one static file that opens from a disk, fetches nothing, and is readable on a phone and in the dark.
 
-The page is made by a template with autoescape on; what is computed for it is computed here.
+The tables are written here and stand without a script; the page's own script sorts, filters and leads through episodes. It is
+the only one that may run: the page's policy names its hash, and what is foreign is text, in the tables and in the data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from math import ceil, floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from icvos.render import text
-from icvos.render.page import page_environment
+from icvos.render.page import TEMPLATES, page_environment
+from icvos.render.page_data import board_data, page_json
 from icvos.render.text import Cell, one_line
 
 if TYPE_CHECKING:
     from icvos.board import Leaderboard, Row
+    from icvos.entries import Entry
+    from icvos.render.over_time import Curve
+    from icvos.render.pictures import Pictures
+    from icvos.reported import ReportedRow
 
+Charts: TypeAlias = "Callable[[Sequence[Row], str, Mapping[str, Mapping[str, Curve]]], dict[str, list[str]]]"
+
+SCRIPT = ("data", "table", "filters", "failures", "viewer", "start")  # the parts of the page's script, in order
 _LINE = 34  # pixels of one row of the plot: its name, and its whisker below
 _TOP = 6
 _LONGEST = 40  # characters of a name in the plot; the table has it whole
+_SHADES = 10  # steps of a heat map
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +57,121 @@ class Plot:
 
 
 @dataclass(frozen=True, slots=True)
+class Shaded:
+    """A cell of a heat map: its text, its shade from 0 to 10, and whether it is the best of the methods'."""
+
+    text: str
+    shade: int
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Breakdown:
     """One score of every row in every group of one kind: a line for each group."""
 
     kind: str
-    lines: tuple[tuple[str, str, tuple[Cell, ...]], ...]  # group, its tubes, the scores; a cell's aside marks the best
+    lines: tuple[tuple[str, str, tuple[Shaded, ...]], ...]  # group, its tubes, the scores
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One board on the page, and what is computed for it."""
+
+    board: Leaderboard
+    rows: tuple[Row, ...]
+    plot: Plot
+    breakdowns: tuple[Breakdown, ...]
+    charts: Mapping[str, Sequence[str]]
+
+    @property
+    def tables(self) -> tuple[tuple[str, str, list[tuple[int, Row]]], ...]:
+        """Methods, and what stands apart from them: the table's name, its first heading, its rows with their places."""
+        rows = list(enumerate(self.rows))
+        methods, apart = [pair for pair in rows if pair[1].kind == "method"], [pair for pair in rows if pair[1].kind != "method"]
+        return tuple(table for table in ((text.METHODS, "rank", methods), (text.APART, "kind", apart)) if table[2])
+
+    def columns(self, by: str, first: str) -> dict[str, Callable[[Row], Cell]]:
+        """The columns of a table; groups within noise are of methods, whose first column is their rank."""
+        return (text.noise_columns(self.rows) if first == "rank" else {}) | text.columns(self.rows, by)
+
+
+def boards_of(entries: Iterable[Entry], protocol: str | None, reported: Sequence[ReportedRow] = ()) -> list[Leaderboard]:
+    """A board for each protocol among `entries`, the one with the most rows first; with `protocol`, that one alone.
+
+    Raises:
+        UserInputError, DataError: what `Leaderboard.collect` raises.
+    """
+    from icvos.board import Leaderboard
+
+    given = list(entries)
+    protocols = sorted({str(entry.result.protocol) for entry in given})
+    if protocol is not None or not protocols:
+        return [Leaderboard.collect(given, protocol=protocol, reported=reported)]
+    boards = [Leaderboard.collect(given, protocol=name, reported=reported) for name in protocols]
+    return sorted(boards, key=lambda board: -len(board.rows))
 
 
 def render_html(board: Leaderboard, by: str, group: str | None) -> str:
-    """One self-contained page; scores in percent."""
+    """The page of one board from its results alone: no charts, no curves, no pictures."""
+    return render_page([board], by, group)
+
+
+def render_page(
+    boards: Sequence[Leaderboard],
+    by: str,
+    group: str | None,
+    *,
+    curves: Mapping[str, Mapping[str, Curve]] | None = None,
+    charts: Charts | None = None,
+    pictures: Pictures | None = None,
+) -> str:
+    """One self-contained page; scores in percent.
+
+    Args:
+        boards: one for each protocol; the page shows one at a time and ranks none with another.
+        by: the score that rows are ranked by.
+        group: the group that they are ranked by.
+        curves: signature of a result -> episode -> its J and F over time.
+        charts: draws a board's, as `icvos.render.charts.board_charts` does: name -> SVGs, whose text is escaped already.
+        pictures: of episodes, in a folder beside the page.
+    """
+    from markupsafe import Markup
+
+    curves = curves or {}
+    sections = []
+    for board in boards:
+        rows = board.rank(by, group)
+        drawn = {name: [*map(Markup, svgs)] for name, svgs in charts(rows, by, curves).items()} if charts else {}
+        sections.append(Section(board, rows, plot(rows), breakdowns(rows, by), drawn))
+    data = [board_data(section.board, section.rows, by, group, curves, pictures) for section in sections]
     environment = page_environment()
     environment.filters |= {"percent": text.percent, "line": one_line, "shortened": text.shortened}
-    rows = board.rank(by, group)
+    script = _script()
+    style = environment.get_template("board/board.css").render()
     return environment.get_template("board.html.j2").render(
-        board=board,
+        sections=sections,
+        reported=boards[0].reported,
         by=by,
         group=group,
         text=text,
-        rows=rows,
-        methods=[row for row in rows if row.kind == "method"],
-        apart=[row for row in rows if row.kind != "method"],
-        columns=text.columns(rows, by),
-        plot=plot(rows),
-        breakdowns=breakdowns(rows, by),
+        charted=charts is not None,
+        pictures=pictures,
+        script=Markup(script),
+        style=Markup(style),
+        script_hash=_hash(script),
+        style_hash=_hash(style),
+        data=Markup(page_json(data, pictures)),
     )
+
+
+def _script() -> str:
+    parts = [(TEMPLATES / "board" / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPT]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+
+
+def _hash(code: str) -> str:
+    """How a content security policy names a script or a style."""
+    return f"sha256-{b64encode(sha256(code.encode()).digest()).decode()}"
 
 
 def plot(rows: Sequence[Row]) -> Plot:
@@ -115,18 +218,26 @@ def breakdowns(rows: Sequence[Row], by: str) -> tuple[Breakdown, ...]:
     return tuple(
         Breakdown(kind, tuple((name, _tubes(rows, kind, name), _group_cells(rows, kind, name, by)) for name in names))
         for kind, names in kinds.items()
+        if len(names) > 1  # of one group the tables above say all
     )
 
 
-def _group_cells(rows: Sequence[Row], kind: str, name: str, by: str) -> tuple[Cell, ...]:
+def _group_cells(rows: Sequence[Row], kind: str, name: str, by: str) -> tuple[Shaded, ...]:
     """The score of each row in one group, the best of the methods marked."""
     from icvos.board import LOWER_IS_BETTER
 
     groups = [row.result.groups.get(kind, {}).get(name) for row in rows]
-    cells = [text.percent(None if scores is None else scores.as_dict()[by]) for scores in groups]
-    rivals = [scores.as_dict()[by] for row, scores in zip(rows, groups, strict=True) if scores is not None and row.kind == "method"]
+    scores = [None if found is None else found.as_dict()[by] for found in groups]
+    rivals = [score for row, score in zip(rows, scores, strict=True) if score is not None and row.kind == "method"]
     best = text.percent((min if by in LOWER_IS_BETTER else max)(rivals)) if len(rivals) > 1 else ""
-    return tuple(Cell(cell, "best" if row.kind == "method" and cell == best else "") for row, cell in zip(rows, cells, strict=True))
+    return tuple(
+        Shaded(text.percent(score), _shade(score), row.kind == "method" and text.percent(score) == best)
+        for row, score in zip(rows, scores, strict=True)
+    )
+
+
+def _shade(score: float | None) -> int:
+    return 0 if score is None else round(_SHADES * min(max(score, 0.0), 1.0))
 
 
 def _tubes(rows: Sequence[Row], kind: str, name: str) -> str:

@@ -31,6 +31,13 @@ NOISE_GROUPS = (
     "neighbours) tells the two apart at 0.05."
 )
 
+# Headings of columns whose scores are means over tubes -> the score, so that the page can form them over some of the tubes.
+RECOMPUTED = {"first J": "J_first", "spread": "spread"} | {
+    name: name for name in ("J&F", "J", "F", "J_recall", "F_recall", "J_decay", "F_decay", "J_first", "F_first")
+}
+
+WHOLE = frozenset({"noise group"})  # columns that a test of whole runs gives
+
 # Marks that turn the direction of the text after them: a name could make its whole line read backwards.
 _TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
