@@ -110,6 +110,12 @@ def score_frames(
     return ordered
 
 
+def scored_frames(benchmark: Benchmark, tube: Tube, protocol: ScoringProtocol) -> tuple[Frame, ...]:
+    """The frames of a tube that count under a protocol, in order: annotated, among the first it takes, and not left out by it."""
+    faulty = benchmark.faulty_frames(tube) if protocol.clean else frozenset[str]()
+    return tuple(frame for frame in tube.clip.frames[: protocol.max_frames] if frame.mask and frame.id not in faulty)
+
+
 def _pixels(tube: Tube, protocol: ScoringProtocol) -> int:
     height, width = protocol.size(tube.clip.size)
     return len(tube.clip.frames[: protocol.max_frames]) * height * width
@@ -184,9 +190,7 @@ class _TubeScorer:
         self.store, self.protocol, self.leniency = how.store, how.protocol, how.leniency
         self.foreground = foreground_values(tube.instances, tube.clip.encoding)
         self.tolerance = self.protocol.tolerance(tube.clip.size)
-        faulty = how.benchmark.faulty_frames(tube) if self.protocol.clean else frozenset[str]()
-        frames = tube.clip.frames[: self.protocol.max_frames]
-        self.frames = tuple(frame for frame in frames if frame.mask and frame.id not in faulty)
+        self.frames = scored_frames(how.benchmark, tube, self.protocol)
         self.findings: list[Finding] = []
         self.rows: list[list[tuple[float, float] | None]] = [[] for _ in episode_ids]
         self.predictions = [self._open(episode_id, stack) for episode_id in episode_ids]

@@ -29,6 +29,7 @@ COMMANDS = {
     "run": "run",
     "score": "score",
     "leaderboard": "leaderboard",
+    "export": "export",
     "compare": "compare",
     "schema": "schema",
     "doctor": "doctor",
