@@ -15,6 +15,7 @@ import numpy as np
 from icvos import __version__
 from icvos.benchmark import Benchmark
 from icvos.cards import seen_in_training
+from icvos.errors import Finding
 from icvos.files import to_json, write_text
 from icvos.metrics import decay, recall
 from icvos.protocol import ScoringProtocol
@@ -77,18 +78,20 @@ def score(
     workers: int | None = None,
     card: Mapping[str, Any] | None = None,
     badge: Badge = "rescored",
+    findings: Sequence[Finding] = (),
     on_event: Callable[[TubeTable], None] = lambda table: None,
 ) -> tuple[Result, list[TubeTable]]:
     """Score a run (or a folder of masks) on a release: the result, and the frame scores behind it.
 
     `card` describes the method where the store does not (by default: the folder's name); `badge` is ``rerun`` where whoever
-    scores has run the method, too. The same inputs give the same result, to the byte, for any number of `workers`.
+    scores has run the method, too; `findings` are faults that are known already. The same inputs give the same result,
+    to the byte, for any number of `workers`.
 
     Raises:
         SubmissionError: the predictions have faults; all are listed.
         DataError: the truth on disk is not the release's.
     """
-    tables = score_frames(store, benchmark, protocol=protocol, leniency=leniency, workers=workers, on_event=on_event)
+    tables = score_frames(store, benchmark, protocol=protocol, leniency=leniency, workers=workers, findings=findings, on_event=on_event)
     known = card or store.about.get("card") or method_card(store.root.resolve().name)
     return summarise(tables, benchmark, protocol=protocol, card=known, leniency=leniency, badge=badge), tables
 

@@ -22,6 +22,8 @@ _MOST_PIXELS = 1 << 26  # 8192 x 8192
 _MOST_INFLATION = 1032  # deflate cannot do better
 _IN_ONE_GO = 1 << 16  # a stream up to this length cannot inflate to more than 64 MiB
 _COLOURS = {2: "a colour (RGB) PNG", 4: "a grey PNG with transparency", 6: "a colour (RGB) PNG with transparency"}
+_SHORTEST = len(_SIGNATURE) + 25 + 12  # bytes of a PNG's signature, header and end mark
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT")
 _SUB, _UP, _AVERAGE, _PAETH = 1, 2, 3, 4
 # Adam7: first row, first column, row step, column step of each pass
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
@@ -76,40 +78,47 @@ def encode_png(mask: Mask) -> bytes:
     return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib_ng.compress(rows.tobytes(), 6)) + _chunk(b"IEND", b"")
 
 
+def read_scanlines(data: bytes, *, alone: bool = False) -> Scanlines:
+    """Check and inflate a PNG of one channel; `alone`: it must be one picture and nothing behind it.
+
+    Raises:
+        PngError: the bytes are anything else.
+    """
+    chunks = _chunks(data)
+    size, depth, interlaced = _first(chunks)
+    parts, palette, end = [], b"", _SHORTEST
+    for kind, body in chunks:
+        end += 12 + len(body)
+        if kind == b"IDAT":
+            parts.append(body)
+        elif kind == b"PLTE":
+            palette = body
+        elif alone and kind in _ANIMATION:
+            raise PngError("an animated PNG")
+    if alone and end < len(data):
+        raise PngError(f"{len(data) - end} bytes behind the end of the picture")
+    if interlaced:
+        expected = sum(height * (1 + _row_bytes(width, depth)) for height, width in _pass_sizes(size))
+    else:
+        expected = size[0] * (1 + _row_bytes(size[1], depth))
+    return Scanlines(_inflate(b"".join(parts), expected), size, depth, interlaced, palette)
+
+
 def png_size(data: bytes) -> Size:
     """The size that the header of a one-channel PNG says; nothing is inflated.
 
     Raises:
         PngError: it does not begin as one.
     """
-    kind, body = next(_chunks(data), (b"", b""))
-    if kind != b"IHDR" or len(body) != 13:
-        raise PngError("a PNG without a header")
-    return _header(body)[0]
+    return _first(_chunks(data))[0]
 
 
-def read_scanlines(data: bytes) -> Scanlines:
-    """Check and inflate a PNG of one channel.
-
-    Raises:
-        PngError: the bytes are anything else.
-    """
-    chunks = _chunks(data)
+def _first(chunks: Iterator[tuple[bytes, bytes]]) -> tuple[Size, int, bool]:
+    """What the header says, which is the first chunk: size, bits a value and whether it is interlaced."""
     kind, body = next(chunks, (b"", b""))
     if kind != b"IHDR" or len(body) != 13:
         raise PngError("a PNG without a header")
-    size, depth, interlaced = _header(body)
-    parts, palette = [], b""
-    for kind, body in chunks:
-        if kind == b"IDAT":
-            parts.append(body)
-        elif kind == b"PLTE":
-            palette = body
-    if interlaced:
-        expected = sum(height * (1 + _row_bytes(width, depth)) for height, width in _pass_sizes(size))
-    else:
-        expected = size[0] * (1 + _row_bytes(size[1], depth))
-    return Scanlines(_inflate(b"".join(parts), expected), size, depth, interlaced, palette)
+    return _header(body)
 
 
 def values_of(scanlines: Scanlines) -> NDArray[np.uint8]:

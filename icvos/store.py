@@ -4,32 +4,32 @@
     <run>/predictions/<source>/<clip>/<class>#s0.zip  <frame>.png, one a frame
     <run>/timing/<source>/<clip>/<class>#s0.json      how long it took (never part of a result's bytes)
 
-A plain folder of masks, `<source>/<clip>/<class>#s0/<frame>.png`, is read in the same way.
+A plain folder of masks, `<source>/<clip>/<class>#s0/<frame>.png`, is read in the same way, and so is a zip of either.
 """
 
 from __future__ import annotations
 
 import json
-import struct
 import zipfile
-import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from icvos.errors import DataError, UserInputError
+from icvos.errors import DataError, Finding, UserInputError
 from icvos.files import atomic_file, read_json, to_json, write_text
+from icvos.handed_in.limits import ANY, MOST_RUN_FILE_BYTES, Limits
+from icvos.handed_in.limits import MOST_MASK_BYTES as MAX_MASK_BYTES
+from icvos.handed_in.names import is_junk, shown
+from icvos.handed_in.nodes import Node, OnDisk, Refused
+from icvos.handed_in.records import card_findings, key_findings, parsed
 from icvos.results import Timing
+from icvos.types import MethodCard
 
 RUN = "run.json"
 PREDICTIONS = "predictions"
 TIMING = "timing"
-MAX_MASK_BYTES = 1 << 26  # a mask file past 64 MB is no mask
-# All that the standard library raises at damaged or hostile zips; ValueError includes undecodable names.
-_BROKEN = (OSError, EOFError, ValueError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +45,33 @@ class RunKey:
     precision: str = "none"
 
 
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """What `run.json` says, as far as it can be believed, and every fault of it."""
+
+    key: RunKey | None
+    card: dict[str, Any]
+    benchmark: str  # where the release lay on the machine of the run; empty in what was packed
+    where: str
+    findings: tuple[Finding, ...] = ()
+
+
 class Prediction:
     """The mask files of one episode, in a zip or in a folder; read one at a time, never unpacked."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._zip: zipfile.ZipFile | None = None
+    def __init__(self, path: Path | Node, root: Node | None = None) -> None:
+        self._node = path if isinstance(path, Node) else OnDisk(path)
+        self._root = root  # the zip that it lies in, if it does
+        self.path = self._node.where
         try:
-            if path.is_dir():
-                names = [entry.name for entry in path.iterdir()]
-            else:
-                self._zip = zipfile.ZipFile(path)
-                names = self._zip.namelist()
-        except _BROKEN as error:
+            self._listing = self._node.listed()
+        except Refused as refused:
             raise DataError(
-                "cannot read the prediction", path, str(error), "a whole zip of PNGs", "remove the file and run again"
-            ) from error
-        self._files = {name[:-4]: name for name in names if name.endswith(".png") and "/" not in name}
-        twice = [f"{name} (a second one)" for name, count in Counter(names).items() if count > 1]
-        self.frame_ids = frozenset(self._files)  # the frames that have a mask
-        self.strangers = sorted({*names} - {*self._files.values()}) + sorted(twice)
+                "cannot read the prediction", self.path, refused.found, refused.expected, "remove the file and run again"
+            ) from refused
+        names = self._listing.children
+        self.frame_ids = frozenset(name[:-4] for name in names if name.endswith(".png"))  # the frames that have a mask
+        self.strangers = sorted(name for name in names if not name.endswith(".png"))
 
     def read(self, frame_id: str) -> bytes:
         """The PNG of one frame.
@@ -72,26 +79,16 @@ class Prediction:
         Raises:
             ValueError: it cannot be read (the message says why).
         """
-        name = self._files[frame_id]
-        try:
-            if self._zip is None:
-                file = self.path / name
-                if file.stat().st_size > MAX_MASK_BYTES:
-                    raise ValueError("a file past 64 MB")
-                return file.read_bytes()
-            entry = self._zip.getinfo(name)
-            if entry.file_size > MAX_MASK_BYTES:
-                raise ValueError("a file past 64 MB")
-            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others may ask for any amount of memory
-                raise ValueError("packed neither by store nor by deflate")
-            return self._zip.read(name)
-        except _BROKEN as error:
-            raise ValueError(str(error) or type(error).__name__) from error
+        file = self._listing.children[f"{frame_id}.png"]
+        if file.fault:
+            raise file.fault
+        return file.read(MAX_MASK_BYTES)
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._zip is not None:
-            self._zip.close()
+        self._node.close()
+        if self._root is not None:
+            self._root.close()
 
 
 class PredictionStore:
@@ -136,20 +133,36 @@ class PredictionStore:
 
     @classmethod
     def open(cls, root: Path) -> PredictionStore:
-        """The store at `root`: a run, or a plain folder of masks.
+        """The store at `root`: a run, a plain folder of masks, or a zip of either, which can only be read.
 
         Raises:
-            UserInputError: there is no such folder.
+            UserInputError: there is no such folder or file.
+            DataError: what `run.json` says has faults.
         """
-        if not root.is_dir():
-            raise UserInputError("no such folder", root, expected="a run, or a folder of masks", fix="check the path")
-        return cls(root, _read_key(root) if (root / RUN).exists() else None)
+        if not root.exists():
+            raise UserInputError("no such folder", root, expected="a run, a folder of masks or a zip of either", fix="check the path")
+        run = read_run_file(root)
+        if run and run.findings:
+            first = run.findings[0]
+            raise DataError(
+                "not a run of this version",
+                first.where,
+                first.found,
+                first.expected,
+                "run the method again into another folder",
+                run.findings,
+            )
+        return cls(root, run.key if run else None)
 
     @property
     def about(self) -> dict[str, Any]:
-        """What `run.json` says: ``key``, ``card`` and the ``benchmark``'s folder; empty for a plain folder."""
-        data = read_json(self.root / RUN) if self.key else {}
-        return data if isinstance(data, dict) else {}
+        """What `run.json` says: ``key``, ``card`` and the ``benchmark``'s folder; empty where there is none."""
+        run = read_run_file(self.root) if self.key else None
+        return {"key": run.key and asdict(run.key), "card": run.card, "benchmark": run.benchmark} if run else {}
+
+    def tree(self, limits: Limits = ANY) -> Node:
+        """The folder, or the zip within these limits, as a node; close it."""
+        return OnDisk(self.root, limits=limits)
 
     def path(self, episode_id: str) -> Path:
         """Where an episode's prediction is or would be written."""
@@ -170,7 +183,7 @@ class PredictionStore:
     def writer(self, episode_id: str) -> Iterator[Callable[[str, bytes], None]]:
         """A function to hand each frame's id and mask, as PNG, in order; the prediction appears when the block ends well."""
         with atomic_file(self.path(episode_id)) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-            yield lambda frame_id, png: archive.writestr(_entry(f"{frame_id}.png"), png)
+            yield lambda frame_id, png: archive.writestr(packed_entry(f"{frame_id}.png"), png)
 
     def write_timing(self, episode_id: str, timing: Timing) -> None:
         """Keep how long an episode took, beside its prediction."""
@@ -190,9 +203,13 @@ class PredictionStore:
         Raises:
             DataError: its zip is broken.
         """
-        for path in (self.path(episode_id), self.folder / episode_id):
-            if path.exists():
-                return Prediction(path)
+        source, clip, name = episode_id.split("/")
+        root = self.tree()
+        for base in _bases(root):
+            for last in (f"{name}.zip", name):
+                if node := descend(base, (source, clip, last)):
+                    return Prediction(node, root)
+        root.close()
         return None
 
     def episode_ids(self) -> set[str]:
@@ -201,16 +218,72 @@ class PredictionStore:
         return {path.relative_to(self.folder).as_posix().removesuffix(".zip") for path in found if not path.name.startswith(".")}
 
 
-def _entry(name: str) -> zipfile.ZipInfo:
+def descend(node: Node, names: Iterable[str]) -> Node | None:
+    """What lies where these names lead from a node, if anything does that may be read."""
+    found: Node | None = node
+    for name in names:
+        found = found.child(name) if found else None
+    return found
+
+
+def _bases(root: Node) -> list[Node]:
+    """The folders that may hold the sources, or a run: the top, and the only folder in it, each before its ``predictions/``."""
+    tops = [root, *only_folder(root)]
+    return [node for top in tops for node in (top.child(PREDICTIONS), top) if node]
+
+
+def only_folder(root: Node) -> list[Node]:
+    """The folder that lies around everything else, as programs that make zips add one; empty where there is none."""
+    try:
+        folders = [node for node in root.listed().children.values() if node.is_folder and not is_junk(node.name)]
+    except Refused:
+        return []
+    return folders if len(folders) == 1 else []
+
+
+def read_run_file(root: Path, limits: Limits = ANY) -> RunFile | None:
+    """What the `run.json` of a run's folder, or of a zip of it, says; None where there is none."""
+    with closing(OnDisk(root, limits=limits)) as top:
+        for node in (top, *only_folder(top)):
+            if file := node.child(RUN):
+                return _run_file(file)
+    return None
+
+
+def _run_file(file: Node) -> RunFile:
+    try:
+        data, findings = parsed(file.read(MOST_RUN_FILE_BYTES), file.where, "run")
+    except Refused as refused:
+        data, findings = {}, [refused.at(file.where)]
+    if findings:
+        return RunFile(None, {}, "", file.where, tuple(findings))
+    key, card, benchmark = data.get("key"), data.get("card"), data.get("benchmark", "")
+    findings = key_findings(RunKey, key, f"{file.where}: key") + card_findings(card, f"{file.where}: card")
+    if not isinstance(benchmark, str):
+        findings.append(Finding("run", f"{file.where}: benchmark", type(benchmark).__name__, "a path, or nothing", "leave it out"))
+    if findings or not isinstance(key, dict) or not isinstance(card, dict):
+        return RunFile(None, {}, "", file.where, tuple(findings))
+    said = RunKey(**key)
+    return RunFile(said, card, benchmark, file.where, tuple(_disagreements(said, card, file.where)))
+
+
+def _disagreements(key: RunKey, card: dict[str, Any], where: str) -> list[Finding]:
+    """Where a card says something else than the key: the one stands on the board, the other in the signature."""
+    said = MethodCard(**card)
+    pairs = {"name": (said.name, key.method), "version": (said.version, key.method_version)}
+    pairs |= {"weights": (said.weights, key.weights), "precision": (said.precision, key.precision)}
+    return [
+        Finding("card", f"{where}: card.{name}", shown(found), f"{shown(expected)}, as the key says", "let both say the same")
+        for name, (found, expected) in pairs.items()
+        if found != expected
+    ]
+
+
+def packed_entry(name: str) -> zipfile.ZipInfo:
+    """An entry of a zip that is the same on every machine and day."""
     entry = zipfile.ZipInfo(name)  # dated 1980, so that the same masks give the same bytes
     entry.external_attr = 0o644 << 16
     return entry
-
-
-def is_folder_name(name: str) -> bool:
-    """Whether a method's name can be the folder of its runs: not hidden, without slashes, printable, not too long."""
-    plain = bool(name) and not name.startswith(".") and name.isprintable() and not set(name) & set("/\\")
-    return plain and len(name.encode(errors="replace")) <= 200
 
 
 def _read_key(root: Path) -> RunKey:

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "train",
     "run": "run",
     "score": "score",
+    "submit": "submit",
     "leaderboard": "leaderboard",
     "export": "export",
     "compare": "compare",
@@ -65,6 +66,7 @@ def group() -> None:
     icvos build --sources davis --data /data            freeze a release from data on disk
     icvos run --method support-shape                    predict every episode, resumable
     icvos score runs/support-shape                      J, F and J&F
+    icvos submit check masks.zip                        every fault of somebody's masks, without the truth
     icvos leaderboard --format markdown                 rank what was scored
     icvos compare runs/dcsam runs/vrp_sam               say how sure a difference is
 

@@ -163,7 +163,7 @@ def _rate_text(reports: list[RunReport]) -> str:
 
 def _folder_name(name: str) -> str:
     from icvos.errors import PluginError
-    from icvos.store import is_folder_name
+    from icvos.handed_in.names import is_folder_name
 
     if not is_folder_name(name):
         raise PluginError("the method's name cannot be a folder", repr(name), expected="letters, digits, - and _", fix="mend its card")

@@ -49,7 +49,7 @@ def command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Score PATHS: runs, folders of runs, or a folder of masks <source>/<clip>/<class>#s0/<frame>.png.
+    """Score PATHS: runs, folders of runs, or a folder or zip of masks <source>/<clip>/<class>#s0/<frame>.png.
 
     \b
     icvos score runs/support-shape
@@ -58,7 +58,7 @@ def command(
     """
     import json
 
-    from icvos.aggregate import RESULTS, method_card, save
+    from icvos.aggregate import method_card, save
     from icvos.aggregate import score as score_run
     from icvos.errors import SubmissionError
     from icvos.protocol import protocol_named
@@ -73,7 +73,7 @@ def command(
     results, refused = [], []
     for store in stores:
         release = _release_of(store, benchmark, data, davis, coco, named)
-        name = _name_of(store, method_name, runs)
+        name = name_of(store, method_name, runs)
         _check_rerun(store, rerun)
         card = None if store.key else method_card(name)
         try:
@@ -91,10 +91,10 @@ def command(
         except SubmissionError as error:  # one faulty run does not keep the others from being scored
             refused.append(error)
             continue
-        path = save(result, tables, store, out or (store.root if store.key else runs / name) / RESULTS)
+        path = save(result, tables, store, out or results_folder(store, name, runs))
         results.append({"path": str(path), "signature": result.signature, **result.overall.as_dict()})
         if not as_json:
-            click.echo(_line(result, path))
+            click.echo(line_of(result, path))
     if refused:
         raise _all_refused(refused, len(stores))
     if as_json:
@@ -125,7 +125,7 @@ def _release_of(
 ) -> Benchmark:
     from icvos.errors import UserInputError
 
-    remembered = store.about.get("benchmark")
+    remembered = store.about.get("benchmark") if store.root.is_dir() else None  # a zip comes from somebody else
     path = benchmark or (Path(remembered) if remembered and Path(remembered).is_dir() else None)
     release = options.open_benchmark(path, data, davis, coco, named)
     if store.key and store.key.digest != release.digest:
@@ -134,21 +134,35 @@ def _release_of(
     return release
 
 
-def _name_of(store: PredictionStore, method_name: str | None, runs: Path) -> str:
+def name_of(store: PredictionStore, method_name: str | None, runs: Path) -> str:
     """What the result is called: a run's card says it; a folder of masks may be given a name, and must not take a run's."""
     from icvos.errors import UserInputError
-    from icvos.store import RUN, is_folder_name
+    from icvos.handed_in.names import is_folder_name
+    from icvos.store import RUN
 
     if store.key:
         if method_name:
             raise UserInputError("a run's name is its method's", store.root, method_name, store.key.method, "leave --method-name out")
         return store.key.method
-    name = method_name or store.root.resolve().name
+    name = method_name or store.root.resolve().name.removesuffix(".zip")
     if not is_folder_name(name):
         raise UserInputError("not a name for a method", repr(name), expected="a name without slashes", fix="give another --method-name")
     if (runs / name / RUN).exists():
         raise UserInputError("the name belongs to a run", runs / name, fix="give another --method-name")
     return name
+
+
+def results_folder(store: PredictionStore, name: str, runs: Path) -> Path:
+    """Where results go if nobody says: into a run's own folder, or into one for the method, which must not be a run's."""
+    from icvos.aggregate import RESULTS
+    from icvos.errors import UserInputError
+    from icvos.store import RUN
+
+    if store.key and store.root.is_dir():
+        return store.root / RESULTS
+    if (runs / name / RUN).exists():
+        raise UserInputError("the name belongs to a run", runs / name, fix="say --out, or score the run itself")
+    return runs / name / RESULTS
 
 
 def _check_rerun(store: PredictionStore, rerun: bool) -> None:
@@ -167,7 +181,8 @@ def _bar(release: Benchmark, name: str) -> Iterator[Callable[[TubeTable], None]]
         yield lambda table: advance(len(table.draws))
 
 
-def _line(result: Result, path: Path) -> str:
+def line_of(result: Result, path: Path) -> str:
+    """A result for people: its numbers, its signature and where it was written."""
     scores = result.overall
     partial = "" if result.coverage.part == 1 else f", {100 * result.coverage.part:.1f} % of the masks there"
     return f"J&F {100 * scores.JF:.2f}  J {100 * scores.J:.2f}  F {100 * scores.F:.2f}  {result.signature}{partial}\n  {path}"

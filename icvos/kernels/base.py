@@ -79,9 +79,9 @@ class Kernel(ABC):
         """The mask in a PNG's bytes whose values are 0 and one of 1 and 255.
 
         Raises:
-            PngError: the bytes are not a whole one-channel PNG, or hold other values.
+            PngError: the bytes are not one whole one-channel PNG, or hold other values.
         """
-        return self.pick_binary(read_scanlines(png))
+        return self.pick_binary(read_scanlines(png, alone=True))
 
     def warm_up(self) -> None:  # noqa: B027  # most kernels have nothing to do
         """Compile or load whatever the first mask would have to wait for: to be done once before worker processes fork."""

@@ -1,0 +1,1 @@
+"""What others hand in, read as if it were hostile: nothing is unpacked, followed, loaded or believed."""
