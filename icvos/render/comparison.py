@@ -14,8 +14,8 @@ from icvos.render.text import one_line, percent
 
 if TYPE_CHECKING:
     from icvos.comparison import Comparison, Standing
-    from icvos.losses import Loss
-    from icvos.pairs import Difference, Pair, TubeGap, Variance
+    from icvos.comparison.losses import Loss
+    from icvos.comparison.pairs import Difference, Pair, TubeGap, Variance
 
 FORMAT = "icvos-comparison/1"
 FORMATS = ("text", "markdown", "json")

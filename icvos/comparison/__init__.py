@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from icvos.comparison.losses import Loss, losses_of, mean_loss
+from icvos.comparison.pairs import BY, Difference, Pair, Variance, mean_score, neighbour_differences, pair_of, variance_of
 from icvos.entries import Entry, comparable, labels, version_notes
 from icvos.errors import DataError, UserInputError, did_you_mean
-from icvos.losses import Loss, losses_of, mean_loss
-from icvos.pairs import BY, Difference, Pair, Variance, mean_score, neighbour_differences, pair_of, variance_of
 from icvos.ranks import ALPHA, PRINTED, clip_sums, groups_within_noise, intervals_of_ranks, same_tubes, tubes_by_clip
 from icvos.results import Result, abridged, find_results
 from icvos.stats import RESAMPLES, flips_are_exact, smallest_p
