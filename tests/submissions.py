@@ -235,6 +235,7 @@ FOLDER: dict[str, tuple[Callable[[Path], None], Expected]] = {
     "a source in capitals": (moved("davis", "DAVIS"), [("name", "DAVIS")]),
     "two folders too many": (moved("davis", "my/masks/davis"), [("layout", "")]),
     "the sources' folder left out": (flat, [("layout", "")]),
+    "two folders too many, and a pipe": (steps(moved("davis", "my/masks/davis"), pipe("pipe")), [("special-file", "pipe"), ("layout", "")]),
     "something else": (steps(gone("davis"), added("a/b.png")), [("layout", "")]),
     "a clip that is a file": (steps(gone("davis/tom"), added("davis/tom")), [("unreadable", "davis/tom")]),
     "an episode that is a file": (steps(gone(EPISODE), added(EPISODE)), [("unreadable", "dog#s0")]),
