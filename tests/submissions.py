@@ -235,6 +235,7 @@ FOLDER: dict[str, tuple[Callable[[Path], None], Expected]] = {
     "a source in capitals": (moved("davis", "DAVIS"), [("name", "DAVIS")]),
     "two folders too many": (moved("davis", "my/masks/davis"), [("layout", "")]),
     "the sources' folder left out": (flat, [("layout", "")]),
+    "two folders too many, and a pipe": (steps(moved("davis", "my/masks/davis"), pipe("pipe")), [("special-file", "pipe"), ("layout", "")]),
     "something else": (steps(gone("davis"), added("a/b.png")), [("layout", "")]),
     "a clip that is a file": (steps(gone("davis/tom"), added("davis/tom")), [("unreadable", "davis/tom")]),
     "an episode that is a file": (steps(gone(EPISODE), added(EPISODE)), [("unreadable", "dog#s0")]),
@@ -329,6 +330,16 @@ def damaged(data: bytes) -> bytes:
     return data[:at] + bytes([data[at] ^ 255]) + data[at + 1 :]
 
 
+def nameless(data: bytes) -> bytes:
+    """A zip with one more entry, whose name has no letter."""
+    stream = io.BytesIO(data)
+    with zipfile.ZipFile(stream, "a") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = info.orig_filename = ""
+        archive.writestr(info, b"")
+    return stream.getvalue()
+
+
 def locked(draft: Draft) -> None:
     for info, _ in draft.entries:
         info.flag_bits |= 1
@@ -389,6 +400,7 @@ ZIP: dict[str, tuple[Callable[[Draft], None], Expected]] = {
     "a share": (lambda draft: draft.add("\\\\host\\share\\x.png"), [("extra-file", "\\\\host\\share\\x.png")]),
     "a mask with backslashes": (lambda draft: draft.rename(FRAME, FRAME.replace("/", "\\")), [("extra-file", FRAME.replace("/", "\\"))]),
     "a zip from Windows": (windows, [("extra-file", ".zip")]),
+    "no name": (lambda draft: draft.patches.append(nameless), [("extra-file", ".zip: ")]),
     "a name with NUL": (lambda draft: draft.add("davis/rex/a\0.png"), [("extra-file", "davis/rex/a\\x00.png")]),
     "a name that turns": (lambda draft: draft.add("davis/\u202egnp.exe"), [("extra-file", "davis/\\u202egnp.exe")]),
     "a name that is no text": (bad_utf8, [("unreadable", ".zip")]),

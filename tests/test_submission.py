@@ -344,7 +344,7 @@ def test_what_lies_in_a_run_beside_its_predictions(
     shutil.rmtree(run / "predictions")
     assert same(found(run), [("layout", "run")])
     (run / "predictions").write_text("none")
-    assert same(found(run), [("unreadable", "run/predictions")])
+    assert same(found(run), [("extra-file", "run/notes.txt"), ("unreadable", "run/predictions")])
 
 
 def test_a_run_that_is_not_whole_is_packed_on_request_alone(icvos: Command, toy_release: Path, packed: Path, tmp_path: Path) -> None:

@@ -132,9 +132,10 @@ class _Walk:
         if predictions and not predictions.is_folder and not predictions.fault:
             predictions.fault = Refused("unreadable", "a file", "a folder", f"lay the masks out as {_SHAPE}")
             self.findings.append(predictions.fault.at(predictions.where))
-        if predictions and predictions.is_folder:
+        if predictions:
             others = (child for name, child in sorted(children.items()) if name not in _OF_A_RUN and not child.fault)
             self.beside.extend(stranger(child) for child in others)
+        if predictions and predictions.is_folder:
             node, names = predictions, (*names, PREDICTIONS)
         return node, names
 
@@ -163,8 +164,10 @@ class _Walk:
 
     def _tell_lost(self, root: Node, base: Node, children: Mapping[str, Node]) -> None:
         """One finding for a layout that is another one altogether."""
-        if any(child.fault for child in children.values()):
-            return  # told already
+        expected = _OF_A_RUN if RUN in children else frozenset[str]()
+        told = PREDICTIONS in children or all(child.fault or name in expected for name, child in children.items())
+        if children and told:
+            return
         way = self._search(root, _DEEPEST)
         first = ", ".join(shown(name) for name in sorted(children)[:3])
         found = f"{way}: {way.count('/')} folders too deep" if way else first or "nothing"
@@ -186,8 +189,8 @@ class _Walk:
     def _take(self, found: Matched, names: tuple[str, ...], level: int, go: Callable[[str, Node, tuple[str, ...]], None]) -> None:
         """Tell what is to be told of one level, and go on with what was found in the order in which it was expected."""
         self.findings.extend(found.findings)
-        for stranger in found.strangers:
-            self.findings.extend(self._strange(stranger, level))
+        for other in found.strangers:
+            self.findings.extend(self._strange(other, level))
         for name, node in sorted(found.found.items()):
             go(name, node, (*names, node.name))
 

@@ -94,6 +94,7 @@ class OnDisk(Node):
         super().__init__(name or path.name, where or shown_path(path), fault is None and path.is_dir(), fault)
         self.path, self.limits = path, limits
         self._zip: Node | None = None
+        self._listing: Listing | None = None
 
     def listed(self, limits: Limits | None = None) -> Listing:
         """See `Node.listed`."""
@@ -103,6 +104,11 @@ class OnDisk(Node):
 
                 self._zip = open_zip(self.path, self.where, limits or self.limits)
             return self._zip.listed()
+        if self._listing is None:  # its nodes stay the same, so that what is noted in them stays
+            self._listing = self._scanned()
+        return self._listing
+
+    def _scanned(self) -> Listing:
         children, findings = {}, []
         try:
             with os.scandir(self.path) as entries:

@@ -120,7 +120,7 @@ class _Packed(Node):
     """An entry of a zip, or a folder that entries lie in, or (without a parent) the zip itself."""
 
     def __init__(self, archive: _Archive, name: str, where: str, info: zipfile.ZipInfo | None = None, fault: Refused | None = None) -> None:
-        super().__init__(name, where, info is None or info.is_dir(), fault)
+        super().__init__(name, where, info is None or _is_folder(info), fault)
         self.archive, self.info = archive, info
         self.children: dict[str, Node] = {}
         self.findings: tuple[Finding, ...] = ()
@@ -182,7 +182,7 @@ def _planted(archive: _Archive, where: str, limits: Limits) -> Node:
     top = _Packed(archive, "", where)
     top.is_top = True
     faults = [(info, fault) for info in infos if (fault := _plant(top, info))]
-    top.findings = tuple(_findings(faults, sum(not info.is_dir() for info in infos), where))
+    top.findings = tuple(_findings(faults, sum(not _is_folder(info) for info in infos), where))
     return top
 
 
@@ -217,9 +217,9 @@ def _plant(top: _Packed, info: zipfile.ZipInfo) -> Refused | None:
     there = node.children.get(parts[-1])
     if there is None:
         there = node.children[parts[-1]] = _Packed(top.archive, parts[-1], _below(node, parts[-1]), info, fault)
-    elif not fault and there.fault and isinstance(there, _Packed) and there.is_folder == info.is_dir():
+    elif not fault and there.fault and isinstance(there, _Packed) and there.is_folder == _is_folder(info):
         there.info, there.fault = info, None  # a better entry than the one whose name came to the same
-    elif not fault and not (info.is_dir() and there.is_folder):
+    elif not fault and not (_is_folder(info) and there.is_folder):
         return _second(raw, "a second entry of this name")
     return fault
 
@@ -237,6 +237,10 @@ def _below(node: _Packed, name: str) -> str:
     return f"{node.where}{': ' if node.is_top else '/'}{shown(name)}"
 
 
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.orig_filename.endswith("/")  # zipfile's own way fails where there is no name
+
+
 def _second(raw: str, found: str) -> Refused:
     return Refused("extra-file", found, "each name once", "remove it")
 
@@ -252,7 +256,7 @@ def _fault(info: zipfile.ZipInfo, raw: str) -> Refused | None:
         return Refused("extra-file", reason, "a path below the zip's top, with plain slashes", "write the zip again, with relative paths")
     if info.flag_bits & _ENCRYPTED:
         return Refused("encrypted", "an encrypted entry", "one that anybody can read", "write the zip again without a password")
-    if not info.is_dir() and info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if not _is_folder(info) and info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         packing = zipfile.compressor_names.get(info.compress_type, f"method {info.compress_type}")  # type: ignore[attr-defined]
         # Others may ask for any amount of memory.
         return Refused("packing", f"packed neither by store nor by deflate ({packing})", "either of them", "write the zip again")
@@ -262,7 +266,7 @@ def _fault(info: zipfile.ZipInfo, raw: str) -> Refused | None:
 def _findings(faults: Iterable[tuple[zipfile.ZipInfo, Refused]], files: int, where: str) -> list[Finding]:
     """One finding an entry; a single one where every file of the zip has the same fault."""
     faults = list(faults)
-    counts = Counter(fault.found for info, fault in faults if not info.is_dir())
+    counts = Counter(fault.found for info, fault in faults if not _is_folder(info))
     everywhere = {found for found, count in counts.items() if count == files > 1}
     findings = [fault.at(f"{where}: {_named(info, fault)}") for info, fault in faults if fault.found not in everywhere]
     for fault in {fault.found: fault for _, fault in faults if fault.found in everywhere}.values():
