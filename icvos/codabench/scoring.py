@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from icvos.protocol import protocol_named
 from icvos.render import text
 from icvos.render.page import page_environment
 from icvos.scoring import Leniency
-from icvos.store import PREDICTIONS, PredictionStore
+from icvos.store import PredictionStore
 
 if TYPE_CHECKING:
     from icvos.results import Result
@@ -31,6 +32,7 @@ TRUTH = "truth"
 SCORES = "scores.json"
 PAGE = "detailed_results.html"
 TEMPLATES = Path(__file__).parent / "templates"
+LEFT_BEHIND = "metadata"  # by Codabench itself, among the files of the submission
 MOST_FAULTS = 1000  # shown; a page of a hundred thousand opens nowhere
 WORST = 20
 
@@ -79,22 +81,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _score(folder: Path, *, protocol: str, allow_missing: bool) -> Result:
     benchmark = open_reference(folder / "ref")
-    store = PredictionStore(_top(folder / "res", benchmark), None)  # whatever a run.json in it claims
+    with suppress(OSError):
+        (folder / "res" / LEFT_BEHIND).unlink()
+    store = PredictionStore(folder / "res", None)  # whatever a run.json in it claims
     card = method_card("submission")
     return score(store, benchmark, protocol=protocol_named(protocol), leniency=Leniency(allow_missing), card=card)[0]
-
-
-def _top(res: Path, benchmark: Benchmark) -> Path:
-    """Where the masks begin: many programs that make zips put a folder around everything."""
-    names = {clip.source for clip in benchmark.manifest.clips} | {PREDICTIONS}
-
-    def holds_masks(folder: Path) -> bool:
-        return any((folder / name).is_dir() for name in names)
-
-    if holds_masks(res) or not res.is_dir():
-        return res
-    deeper = [folder for folder in res.iterdir() if holds_masks(folder)]
-    return deeper[0] if len(deeper) == 1 else res
 
 
 def _report(error: IcvosError, output: Path) -> None:
