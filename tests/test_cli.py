@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,3 +44,17 @@ def test_an_error_of_the_system_is_one_sentence(icvos: Icvos, monkeypatch: pytes
 def test_every_command_explains_itself(icvos: Icvos, command: str) -> None:
     said = icvos(command, "--help")
     assert said.code == 0 and f"icvos {command}" in said.out.partition("Options:")[0].partition("\n")[2]
+
+
+def test_a_reader_that_goes_away_does_not_change_the_exit_code(toy_release: Path, tmp_path: Path) -> None:
+    (tmp_path / "masks/davis").mkdir(parents=True)
+    (tmp_path / "masks/davis" / ("n" * 200)).touch()
+    for number in range(2000):  # more faults than a pipe holds
+        (tmp_path / f"masks/davis/{number:05d}{'n' * 100}").touch()
+    for words in ([], ["--json"]):
+        command = [sys.executable, "-m", "icvos", "submit", "check", str(tmp_path / "masks"), "--benchmark", str(toy_release), *words]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert process.stdout
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.wait(60) == 4

@@ -96,8 +96,8 @@ def _run(words: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; what is done is kept, run the same command again to go on", err=True)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe went away: nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        _read_no_further()
         return 0
     except OSError as error:  # a folder that may not be listed, a disk that went away
         found = error.strerror or str(error)
@@ -106,12 +106,22 @@ def _run(words: list[str]) -> int:
 
 
 def _report(error: IcvosError, as_json: bool) -> int:
-    """Say what went wrong, in words on stderr and for machines on stdout; gives the exit code."""
-    if as_json:
-        import json
+    """Say what went wrong, in words on stderr and for machines on stdout; gives the exit code, whether or not anybody reads on."""
+    try:
+        if as_json:
+            import json
 
-        click.echo(json.dumps(error.as_dict(), indent=1, ensure_ascii=False))
-    for finding in () if as_json else error.findings:
-        click.echo(f"  {finding}", err=True)
-    click.echo(f"icvos: {error}", err=True)
+            click.echo(json.dumps(error.as_dict(), indent=1, ensure_ascii=False))
+        for finding in () if as_json else error.findings:
+            click.echo(f"  {finding}", err=True)
+        click.echo(f"icvos: {error}", err=True)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _read_no_further()
     return error.exit_code
+
+
+def _read_no_further() -> None:
+    """The reader of a pipe went away: nothing is wrong, and the interpreter must not stumble over what is left in its buffers."""
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
