@@ -16,6 +16,7 @@ import torch
 from icvos.parallel import end_with_parent
 
 AHEAD = 4  # batches in the making, beside one for each process
+FEW = 8  # batches: made before another process has started
 
 _make: Callable[[int, Sequence[int]], Any] | None = None  # of a worker process
 
@@ -29,10 +30,10 @@ class Ahead:
         Args:
             make: (step, items) to a batch; picklable.
             asked: steps and items, in order.
-            workers: processes; with 0 each batch is made when it is needed.
+            workers: processes; with 0, or where there are few batches, each is made when it is needed.
         """
         self.make, self.asked = make, deque(asked)
-        self.pool = _pool(make, workers) if workers else None
+        self.pool = _pool(make, workers) if workers and len(self.asked) > FEW else None
         self.coming: deque[Future[Any]] = deque()
         self.most = workers + AHEAD
 

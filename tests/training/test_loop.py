@@ -70,7 +70,8 @@ def test_it_learns_and_says_how(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_training_that_stopped_goes_on_bit_for_bit(tmp_path: Path, workers: int) -> None:
+def test_a_training_that_stopped_goes_on_bit_for_bit(tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icvos.training.batches.FEW", 0)
     options = replace(OPTIONS, workers=workers)
     whole, stopped, resumed = Circle(), Circle(broken_at=5), Circle()
     train(whole, batch_of, OPTIONS, tmp_path / "whole", {})
@@ -174,7 +175,7 @@ def test_workers_end_when_the_process_that_trains_is_killed(tmp_path: Path) -> N
         "from icvos.training.batches import Ahead\n"
         "def pid(step, items): return os.getpid()\n"
         "if __name__ == '__main__':\n"
-        "    with Ahead(pid, [(0, [0]), (1, [0])], 1) as batches:\n"
+        "    with Ahead(pid, [(step, [0]) for step in range(20)], 1) as batches:\n"
         "        print(next(batches), flush=True)\n"
         "        time.sleep(600)\n"
     )
