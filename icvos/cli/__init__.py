@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "verify",
     "diff": "diff",
     "stats": "stats",
+    "new-method": "new_method",
     "methods": "methods",
     "weights": "weights",
     "train": "train",

@@ -107,9 +107,8 @@ def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
     Raises:
         UserInputError: an entry of --root is not NAME=DIR of a known source, or there is no such data folder.
     """
-    from curation.sources.catalogue import folder_of
     from icvos.errors import UserInputError
-    from icvos.settings import roots_below
+    from icvos.settings import folder_of, roots_below
 
     names = list(names)
     chosen = roots_below(data, {name: folder_of(name) for name in names}) if data else {}
@@ -139,6 +138,8 @@ def all_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco:
     Raises:
         UserInputError: an option cannot be used, or a data folder that is needed is not there.
     """
+    from icvos.settings import known_roots
+
     names = list(names)
     chosen = chosen_roots(names, data, davis, coco, named)
     return known_roots(name for name in names if name not in chosen) | chosen
@@ -162,18 +163,6 @@ def source_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
         fix = f"say --data DIR or --root {missing[0]}=DIR, or set ICVOS_DATA"
         raise UserInputError("nobody said where the data is", ", ".join(missing), fix=fix)
     return roots
-
-
-def known_roots(names: Iterable[str]) -> dict[str, Path]:
-    """Where these sources lie by the environment and `icvos.toml`.
-
-    Raises:
-        UserInputError: a data folder was named and is not there.
-    """
-    from curation.sources.catalogue import folder_of
-
-    folders = {name: folder_of(name) for name in names}
-    return settings().known_roots(folders) if folders else {}
 
 
 def open_benchmark(
@@ -202,9 +191,10 @@ def located(
     Raises:
         UserInputError: an option cannot be used, or a data folder that is needed is not there.
     """
+    from icvos.settings import located as place
+
     names = list(sources)
-    here = {name: root for name, root in known.items() if root.is_dir()} | chosen_roots(names, data, davis, coco, named)
-    return {**known, **known_roots(name for name in names if name not in here), **here}
+    return place(names, known, chosen_roots(names, data, davis, coco, named))
 
 
 def plain_name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
