@@ -13,15 +13,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from icvos.api import load_benchmark, run, score
+    from icvos.api import compare, load_benchmark, run, score
     from icvos.board import Leaderboard
     from icvos.registry import load_method
     from icvos.results import Result
 
 __version__ = "0.1.0"
-__all__ = ["Leaderboard", "Result", "__version__", "load_benchmark", "load_method", "run", "score"]
+__all__ = ["Leaderboard", "Result", "__version__", "compare", "load_benchmark", "load_method", "run", "score"]
 
 _HOMES = {
+    "compare": "icvos.api",
     "load_benchmark": "icvos.api",
     "run": "icvos.api",
     "score": "icvos.api",

@@ -13,7 +13,11 @@ from icvos import runner
 from icvos.aggregate import RESULTS, method_card, save
 from icvos.aggregate import score as score_store
 from icvos.benchmark import Benchmark
+from icvos.comparison import Comparison, load_results
+from icvos.comparison import compare as compare_results
+from icvos.entries import Entry
 from icvos.errors import PluginError, UserInputError
+from icvos.handed_in.names import is_folder_name
 from icvos.passes import ClipDone
 from icvos.protocol import protocol_named
 from icvos.registry import LoadedMethod, load_method
@@ -21,11 +25,13 @@ from icvos.results import Result
 from icvos.runner import RunReport, Shard, open_store
 from icvos.scoring import Leniency, TubeTable
 from icvos.settings import folder_of, load_settings, located, roots_below
-from icvos.store import PredictionStore, is_folder_name
+from icvos.store import PredictionStore
 from icvos.types import Compute
 
 
-def load_benchmark(path: str | Path | None = None, *, data: str | Path | None = None, roots: Mapping[str, str | Path] = {}) -> Benchmark:
+def load_benchmark(
+    path: str | Path | None = None, *, data: str | Path | None = None, roots: Mapping[str, str | Path] | None = None
+) -> Benchmark:
     """A release, opened.
 
     Args:
@@ -40,7 +46,7 @@ def load_benchmark(path: str | Path | None = None, *, data: str | Path | None = 
     opened = Benchmark.open(Path(path) if path else load_settings(Path()).benchmark)
     sources = list(opened.manifest.sources)
     below = roots_below(Path(data), {name: folder_of(name) for name in sources}) if data else {}
-    said = below | {name: Path(root) for name, root in roots.items()}
+    said = below | {name: Path(root) for name, root in (roots or {}).items()}
     return replace(opened, roots=located(sources, opened.roots, said))
 
 
@@ -126,6 +132,30 @@ def score(
     if out or store.key:
         save(result, tables, store, Path(out) if out else store.root / RESULTS)
     return result
+
+
+def compare(
+    *results: Result | RunReport | str | Path, by: str = "J&F", protocol: str | None = None, oracle: Result | None = None
+) -> Comparison:
+    """Whether one result is better than another and where, or how several rank, as `icvos compare` says.
+
+    Args:
+        results: two or more: results, runs that are scored, or result files and folders of them.
+        by: the score that ranks: J&F, J or F.
+        protocol: which to compare, where there are results of several.
+        oracle: the run that was told the true first mask; without it, one called `oracle-first-frame` among the results.
+
+    Raises:
+        UserInputError: there are not two results, or they are of several protocols or releases.
+        DataError: a file is no result, or results are of other tubes than the first.
+    """
+    entries: list[Entry] = []
+    for one in results:
+        if isinstance(one, Result):
+            entries.append(Entry(one))
+        else:
+            entries += load_results([one.store if isinstance(one, RunReport) else Path(one)])
+    return compare_results(entries, by=by, protocol=protocol, oracle=oracle)
 
 
 def _opened(benchmark: Benchmark | str | Path | None) -> Benchmark:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from icvos.cli import complete
+
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
     from icvos.settings import Settings
@@ -53,7 +55,14 @@ def compute(command: Command) -> Command:
         click.option("--precision", default="fp32", show_default=True, metavar="fp32|bf16", help="What the model computes in."),
         click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where it computes."),
         click.option("--weights", metavar="FILE", help="Weights of your own: for --sam, or the prompt generator's."),
-        click.option("--sam", default="sam2_nano", show_default=True, metavar="NAME|FILE.yaml", help="The SAM 2 of methods that use one."),
+        click.option(
+            "--sam",
+            default="sam2_nano",
+            show_default=True,
+            metavar="NAME|FILE.yaml",
+            shell_complete=complete.sam2,
+            help="The SAM 2 of methods that use one.",
+        ),
     ):
         gathered = option(gathered)
     return cast(Command, gathered)
@@ -83,7 +92,7 @@ def rules(command: Command) -> Command:
         click.option("--min-length", type=click.IntRange(1), help="Annotated frames that show the class, at least.  [default: 5]"),
         click.option("--min-area", type=click.FloatRange(0, 100), help="Percent of the first frame, at least.  [default: 0.05]"),
         click.option("--labels", type=FOLDER, multiple=True, metavar="FILE", help="What objects are, as CSV; may be given again."),
-        click.option("--sources", help="The video data sets, separated by commas.  [default: davis]"),
+        click.option("--sources", shell_complete=complete.sources, help="The video data sets, separated by commas.  [default: davis]"),
     ):
         command = option(command)
     return command

@@ -15,9 +15,9 @@ from icvos.conformance import habits
 from icvos.conformance.answers import answer, asked, fault, takes_supports
 from icvos.conformance.scene import SUPPORT_SIZE, Question, Scene, write_support
 from icvos.errors import IcvosError
+from icvos.handed_in.names import is_folder_name
 from icvos.masks import encode_rle, size_text
 from icvos.registry import LoadedMethod, load_method
-from icvos.store import is_folder_name
 from icvos.types import Mask
 
 Check = Callable[[LoadedMethod, Path], None]  # of a method, with an empty folder for supports
