@@ -58,7 +58,7 @@ def run(
     compute: Compute | None = None,
     shard: Shard = (1, 1),
     limit: int | None = None,
-    workers: int | None = None,
+    workers: int | None = 1,
     on_event: Callable[[ClipDone], None] = lambda event: None,
 ) -> RunReport:
     """Let a method answer every episode of a release that it has not answered yet, as `icvos run` does.
@@ -70,7 +70,7 @@ def run(
         compute: device, precision, SAM 2 and weights, for methods that ask; by default small weights on the device there is.
         shard: which part of the clips, and of how many.
         limit: only the first so many episodes.
-        workers: processes; by default all cores where the card allows it and there is enough to do.
+        workers: processes; None, for programs that begin below ``if __name__ == "__main__":``, all cores where it is worth it.
         on_event: called with each clip that is done.
 
     Returns:
@@ -98,7 +98,7 @@ def score(
     out: str | Path | None = None,
     allow_missing: bool = False,
     resize: bool = False,
-    workers: int | None = None,
+    workers: int | None = 1,
     on_event: Callable[[TubeTable], None] = lambda table: None,
 ) -> Result:
     """J, F and J&F of a run or a folder of masks, as `icvos score` has them; written to files as there.
@@ -110,7 +110,7 @@ def score(
         out: where the result goes; by default ``results`` in the run. That of a folder of masks is written only where this says.
         allow_missing: masks that are not there count 0 instead of being refused.
         resize: masks of another size are resampled instead of being refused.
-        workers: processes; by default all cores where there is enough to do.
+        workers: as in `run`.
         on_event: called with each tube that is done.
 
     Raises:

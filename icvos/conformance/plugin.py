@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-KIT = "icvos.conformance"
+KIT = ("icvos.conformance", "icvos.conformance.test_method")
 OPTIONS = {
     "--method": "a name that `icvos methods` lists, or path.py:Class",
     "--device": "where it computes: auto, cpu, cuda, cuda:N, mps",
@@ -18,7 +18,7 @@ OPTIONS = {
 
 def pytest_load_initial_conftests(parser: pytest.Parser, args: list[str]) -> None:
     """Add the kit's options where the kit is asked for."""
-    if any(word.partition("::")[0] == KIT or word.startswith(f"{KIT}.") for word in args):
+    if any(word.partition("::")[0] in KIT for word in args):
         group = parser.getgroup("icvos", "the method to check")
         for option, text in OPTIONS.items():
             group.addoption(option, help=text, metavar=option.strip("-").upper())

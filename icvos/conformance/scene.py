@@ -1,4 +1,4 @@
-"""What methods are asked in the kit: a bright disc that drifts over a dim, speckled ground, and supports that show such a disc."""
+"""What methods are asked in the kit: a red disc that drifts over a green ground, both speckled, and supports that show such a disc."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _disc(size: Size, row: float, column: float, radius: float) -> Mask:
 
 
 def _picture(size: Size, disc: Mask, seed: int) -> Image:
-    speckle = np.random.default_rng(seed).integers(0, 40, (*size, 3), dtype=np.uint8)
-    ground, ball = np.array([30, 70, 40], np.uint8), np.array([210, 60, 90], np.uint8)
+    speckle = np.random.default_rng(seed).integers(0, 120, (*size, 3), dtype=np.uint8)
+    ground, ball = np.array([30, 70, 40], np.uint8), np.array([130, 60, 90], np.uint8)
     picture: Image = np.where(disc[..., None], ball, ground) + speckle
     return picture

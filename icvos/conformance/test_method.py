@@ -19,7 +19,8 @@ def method(pytestconfig: pytest.Config) -> LoadedMethod:
     """The method that --method names."""
     spec = pytestconfig.getoption("--method", default=None)
     if not spec:
-        raise pytest.UsageError("which method? say: pytest --pyargs icvos.conformance --method NAME or path.py:Class")
+        say = "pytest --pyargs icvos.conformance --method NAME or path.py:Class"
+        pytest.exit(f"icvos: which method? say: {say}", returncode=pytest.ExitCode.USAGE_ERROR)
     given = {name: pytestconfig.getoption(f"--{name}", default=None) for name in ("device", "sam", "weights")}
     try:
         return load_method(spec, Compute(**{name: value for name, value in given.items() if value}))
