@@ -13,13 +13,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from icvos import submission
     from icvos.api import compare, load_benchmark, run, score
     from icvos.board import Leaderboard
     from icvos.registry import load_method
     from icvos.results import Result
 
 __version__ = "0.1.0"
-__all__ = ["Leaderboard", "Result", "__version__", "compare", "load_benchmark", "load_method", "run", "score"]
+__all__ = ["Leaderboard", "Result", "__version__", "compare", "load_benchmark", "load_method", "run", "score", "submission"]
 
 _HOMES = {
     "compare": "icvos.api",
@@ -38,6 +39,8 @@ def __getattr__(name: str) -> Any:
     Raises:
         AttributeError: nothing is named so.
     """
+    if name == "submission":  # a module, for its `check`, `pack` and `score`
+        return import_module("icvos.submission")
     if name not in _HOMES:
         raise AttributeError(f"module 'icvos' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -11,9 +11,9 @@ import click
 from icvos.cli import complete, options
 
 if TYPE_CHECKING:
-    from icvos.benchmark import Benchmark
     import json
 
+    from icvos.benchmark import Benchmark
     from icvos.board import Leaderboard
     from icvos.entries import Entry
     from icvos.render.pictures import Pictures
