@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -31,11 +32,12 @@ FENCE = re.compile(r"^```(?P<head>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | r
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `icvos demo` leaves."""
+    """What `icvos demo` leaves, and beside it what it says to machines."""
     out = tmp_path_factory.mktemp("docs") / "icvos-demo"
-    with pytest.raises(SystemExit) as leaving:
-        main(["demo", "--out", str(out)])
+    with redirect_stdout(StringIO()) as said, pytest.raises(SystemExit) as leaving:
+        main(["demo", "--out", str(out), "--json"])
     assert not leaving.value.code
+    out.with_name("said.json").write_text(said.getvalue())
     return out
 
 
@@ -61,6 +63,13 @@ def output_of(code: str, page: str, room: dict[str, Any]) -> str:
 def test_the_demo_leaves_a_board_that_ranks_nothing_with_floors(demo: Path) -> None:
     assert "oracle-first-frame" in (demo / "board.html").read_text(encoding="utf-8")
     assert len(list((demo / "runs").glob("*/results/native@1.json"))) >= 5
+
+
+def test_the_demo_tells_machines_what_each_step_said_in_one_document(demo: Path) -> None:
+    report = json.loads(demo.with_name("said.json").read_text())
+    commands = [step["command"].split()[1] for step in report["steps"]]
+    assert (report["out"], commands) == (str(demo), ["build", "run", "score", "leaderboard", "leaderboard"])
+    assert report["steps"][-1]["said"]["rows"] and report["steps"][2]["said"][0]["signature"]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -11,8 +11,6 @@ import click
 from icvos.cli import complete, options
 
 if TYPE_CHECKING:
-    import json
-
     from icvos.benchmark import Benchmark
     from icvos.board import Leaderboard
     from icvos.entries import Entry
@@ -62,6 +60,8 @@ def command(
     icvos leaderboard runs --format latex --out board.tex
     icvos leaderboard runs --by F --group class=dog
     """
+    import json
+
     from icvos.board import Leaderboard
     from icvos.entries import Entry
     from icvos.errors import DataError
