@@ -33,7 +33,7 @@ FENCE = re.compile(r"^```(?P<head>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | r
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `icvos demo` leaves, and beside it what it says to machines."""
-    out = tmp_path_factory.mktemp("docs") / "icvos-demo"
+    out = tmp_path_factory.mktemp("docs") / "icvos demo"
     with redirect_stdout(StringIO()) as said, pytest.raises(SystemExit) as leaving:
         main(["demo", "--out", str(out), "--json"])
     assert not leaving.value.code

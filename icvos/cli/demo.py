@@ -23,18 +23,19 @@ def command(out: Path, as_json: bool) -> None:
     import json
     import time
     from importlib.util import find_spec
+    from shlex import quote
 
     from icvos.playground import make_playground
 
     started = time.perf_counter()
-    data, release, runs = out / "data", out / "ic-vos", out / "runs"
-    make_playground(data)
+    make_playground(out / "data")
+    data, release, runs, board = (quote(str(out / name)) for name in ("data", "ic-vos", "runs", "board.html"))
     methods = "naive-sam2,dcsam,oracle-first-frame," if find_spec("sam2") else ""
     steps = (
         f"build --sources davis --data {data} --name playground --out {release}",
         f"run --method {methods}empty,full-frame,centre-box,support-shape,identity --benchmark {release} --out {runs}",
         f"score {runs}",
-        f"leaderboard {runs} --format html --out {out / 'board.html'}",
+        f"leaderboard {runs} --format html --out {board}",
         f"leaderboard {runs}" if as_json else f"leaderboard {runs} --format markdown",
     )
     told = [_step(words, as_json) for words in steps]
@@ -49,11 +50,12 @@ def _step(words: str, as_json: bool) -> Any:
     import json
     from contextlib import nullcontext, redirect_stdout
     from io import StringIO
+    from shlex import split
 
     from icvos.cli import group
 
     click.echo(f"$ icvos {words}", err=True)
     said = StringIO()
     with redirect_stdout(said) if as_json else nullcontext():
-        group.main(args=[*words.split(" "), *(["--json"] if as_json else [])], prog_name="icvos", standalone_mode=False)
+        group.main(args=[*split(words), *(["--json"] if as_json else [])], prog_name="icvos", standalone_mode=False)
     return json.loads(said.getvalue()) if as_json else None
