@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from icvos.errors import UserInputError, did_you_mean
 
 FILE = "icvos.toml"
 ENVIRONMENT = "ICVOS_DATA"
+# The folder of a source below a data folder; a plug-in's is its name in capitals.
+FOLDERS = {"davis2016": "DAVIS", "mose2": "MOSEv2", "lvos2": "LVOS", "lvos1": "LVOSv1"}
 _KEYS = {"benchmark": str, "runs": str, "data": str, "roots": dict}
 
 
@@ -43,6 +45,31 @@ class Settings:
         below_file = roots_below(self.data, folders) if self.data else {}
         below_environment = roots_below(Path(environment), folders) if environment else {}
         return below_file | {name: root for name, root in self.roots.items() if name in folders} | below_environment
+
+
+def folder_of(source: str) -> str:
+    """The folder of a source below a data folder."""
+    return FOLDERS.get(source, source.upper())
+
+
+def located(sources: Iterable[str], known: Mapping[str, Path], said: Mapping[str, Path]) -> dict[str, Path]:
+    """Where sources lie: as `said`, else where they were `known` to, else by the environment and `icvos.toml`.
+
+    Raises:
+        UserInputError: a data folder that is needed was named and is not there.
+    """
+    here = {name: root for name, root in known.items() if root.is_dir()} | dict(said)
+    return {**known, **known_roots(name for name in sources if name not in here), **here}
+
+
+def known_roots(sources: Iterable[str]) -> dict[str, Path]:
+    """Where these sources lie by the environment and `icvos.toml`.
+
+    Raises:
+        UserInputError: a data folder was named and is not there.
+    """
+    folders = {name: folder_of(name) for name in sources}
+    return load_settings(Path()).known_roots(folders) if folders else {}
 
 
 def roots_below(data: Path, folders: Mapping[str, str]) -> dict[str, Path]:

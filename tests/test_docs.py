@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,7 @@ from curation.tubes import curate
 from icvos.cli import main
 from icvos.masks import image_size
 
+BESIDE = Path(sys.executable).parent  # pytest, whose environment need not be active
 REPOSITORY = Path(__file__).parents[1]
 pytestmark = pytest.mark.xdist_group("demo")  # made once, not once a process
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
@@ -27,27 +32,44 @@ FENCE = re.compile(r"^```(?P<head>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | r
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `icvos demo` leaves."""
-    out = tmp_path_factory.mktemp("docs") / "icvos-demo"
-    with pytest.raises(SystemExit) as leaving:
-        main(["demo", "--out", str(out)])
+    """What `icvos demo` leaves, and beside it what it says to machines."""
+    out = tmp_path_factory.mktemp("docs") / "icvos demo"
+    with redirect_stdout(StringIO()) as said, pytest.raises(SystemExit) as leaving:
+        main(["demo", "--out", str(out), "--json"])
     assert not leaving.value.code
+    out.with_name("said.json").write_text(said.getvalue())
     return out
 
 
 def steps(page: str) -> Iterator[tuple[str, str]]:
-    """The page's files to write ("file", text) and commands ("$", line), in order."""
+    """The page's files to write ("file", text), commands ("$", line), Python ("python", text) and what that prints ("output", text)."""
     for block in FENCE.finditer((REPOSITORY / page).read_text(encoding="utf-8")):
         head = block["head"]
         if "file=" in head:
             yield head.partition("file=")[2], block["body"]
+        elif head in {"python", "output"}:
+            yield head, block["body"]
         elif head == "console":
             yield from (("$", line.removeprefix("$ ")) for line in block["body"].splitlines() if line.startswith("$ "))
+
+
+def output_of(code: str, page: str, room: dict[str, Any]) -> str:
+    """What a block of a page's Python prints, after those before it."""
+    with redirect_stdout(StringIO()) as printed:
+        exec(compile(code, page, "exec"), room)
+    return printed.getvalue()
 
 
 def test_the_demo_leaves_a_board_that_ranks_nothing_with_floors(demo: Path) -> None:
     assert "oracle-first-frame" in (demo / "board.html").read_text(encoding="utf-8")
     assert len(list((demo / "runs").glob("*/results/native@1.json"))) >= 5
+
+
+def test_the_demo_tells_machines_what_each_step_said_in_one_document(demo: Path) -> None:
+    report = json.loads(demo.with_name("said.json").read_text())
+    commands = [step["command"].split()[1] for step in report["steps"]]
+    assert (report["out"], commands) == (str(demo), ["build", "run", "score", "leaderboard", "leaderboard"])
+    assert report["steps"][-1]["said"]["rows"] and report["steps"][2]["said"][0]["signature"]
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -59,14 +81,20 @@ def test_commands_of_a_page_work(page: str, demo: Path, tmp_path: Path, monkeypa
     shutil.copytree(demo, tmp_path / "icvos-demo")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ICVOS_DATA", raising=False)
+    room: dict[str, Any] = {}  # what the page's Python has named so far
+    printed = ""
     for kind, text in found:
-        if kind != "$":
+        if kind == "python":
+            printed = output_of(text, page, room)
+        elif kind == "output":
+            assert printed == text
+        elif kind != "$":
             Path(kind).write_text(text, encoding="utf-8")
         elif text.startswith("icvos "):
             said = icvos(*shlex.split(text)[1:])
             assert said.code == 0, (text, said)
         else:
-            subprocess.run(text, shell=True, check=True)
+            subprocess.run(text, shell=True, check=True, env={**os.environ, "PATH": f"{BESIDE}{os.pathsep}{os.environ['PATH']}"})
 
 
 def test_the_source_of_the_docs_gives_tubes(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from icvos.benchmark import SourceRecord
 from icvos.errors import DataError, UserInputError
+from icvos.settings import folder_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +15,6 @@ class Entry:
     """One data set: facts for people, and the signs by which its tree is known."""
 
     name: str
-    folder: str  # its name below --data DIR
     title: str
     page: str
     download: str
@@ -22,6 +22,11 @@ class Entry:
     layout: str
     signs: tuple[str, ...]  # globs below its root, all of which such a tree matches; | between those of which one is enough
     never: str = ""  # what such a tree never matches
+
+    @property
+    def folder(self) -> str:
+        """Its name below --data DIR."""
+        return folder_of(self.name)
 
 
 _MOSE_SIGNS = ("train/JPEGImages/*", "train/Annotations/*")
@@ -33,7 +38,6 @@ _LVOS_LICENCE = "annotations CC BY 4.0, images for non-commercial research"
 CATALOGUE = (
     Entry(
         "davis",
-        "DAVIS",
         "DAVIS 2017, trainval",
         "https://davischallenge.org/davis2017/code.html",
         "0.8 GB at 480p",
@@ -43,7 +47,6 @@ CATALOGUE = (
     ),
     Entry(
         "mose",
-        "MOSE",
         "MOSE v1, train",
         "https://mose.video",
         "20 GB",
@@ -54,7 +57,6 @@ CATALOGUE = (
     ),
     Entry(
         "mose2",
-        "MOSEv2",
         "MOSE v2, train",
         "https://mose.video",
         "large, see the page",
@@ -65,7 +67,6 @@ CATALOGUE = (
     ),
     Entry(
         "lvos2",
-        "LVOS",
         "LVOS v2, train and valid",
         "https://lingyihongfd.github.io/lvos.github.io",
         "large, see the page",
@@ -75,7 +76,6 @@ CATALOGUE = (
     ),
     Entry(
         "lvos1",
-        "LVOSv1",
         "LVOS v1, train and valid",
         "https://lingyihongfd.github.io/lvos.github.io",
         "large, see the page",
@@ -85,7 +85,6 @@ CATALOGUE = (
     ),
     Entry(
         "coco",
-        "COCO",
         "COCO 2017, val images and annotations",
         "https://cocodataset.org/#download",
         "1 GB",
@@ -104,12 +103,6 @@ _OTHER_SIGNS = (
 def entry_of(name: str) -> Entry | None:
     """The catalogue's entry for a source, or None for a plug-in's; `davis2016` is another reading of DAVIS' tree."""
     return ENTRIES.get("davis" if name == "davis2016" else name)
-
-
-def folder_of(name: str) -> str:
-    """The folder of a source below --data DIR: the catalogue's, or the source's own name in capitals."""
-    entry = entry_of(name)
-    return entry.folder if entry else name.upper()
 
 
 def source_record(name: str, version: str = "") -> SourceRecord:

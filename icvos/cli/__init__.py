@@ -23,6 +23,7 @@ COMMANDS = {
     "verify": "verify",
     "diff": "diff",
     "stats": "stats",
+    "new-method": "new_method",
     "methods": "methods",
     "weights": "weights",
     "train": "train",
@@ -33,6 +34,7 @@ COMMANDS = {
     "export": "export",
     "compare": "compare",
     "schema": "schema",
+    "completion": "completion",
     "doctor": "doctor",
 }
 INTERRUPTED = 130
@@ -94,8 +96,7 @@ def _run(words: list[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; what is done is kept, run the same command again to go on", err=True)
-        return INTERRUPTED
+        return _report(_Interrupted("interrupted", fix="what is done is kept, run the same command again to go on"), as_json)
     except BrokenPipeError:
         _read_no_further()
         return 0
@@ -103,6 +104,12 @@ def _run(words: list[str]) -> int:
         found = error.strerror or str(error)
         fault = UserInputError("cannot read or write", error.filename or "a file", found, fix="check it and its permissions")
         return _report(fault, as_json)
+
+
+class _Interrupted(IcvosError):
+    """Somebody pressed Ctrl-C."""
+
+    exit_code = INTERRUPTED
 
 
 def _report(error: IcvosError, as_json: bool) -> int:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from icvos.cli import options
+from icvos.cli import complete, options
 
 
 @click.command("compare")
 @click.argument("paths", type=options.FOLDER, nargs=-1, required=True, metavar="A B [C ...]")
 @click.option("--by", default="J&F", show_default=True, help="The score that ranks and orders tubes: J&F, J or F.")
-@click.option("--protocol", help="Which protocol to compare, where the results hold several.")
+@click.option("--protocol", shell_complete=complete.protocols, help="Which protocol to compare, where the results hold several.")
 @click.option(
     "--oracle", type=options.FOLDER, metavar="RESULT", help="Measures propagation.  [default: oracle-first-frame, if among the results]"
 )

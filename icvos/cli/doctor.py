@@ -91,9 +91,10 @@ def _kernel() -> str:
 def _data() -> dict[str, str]:
     from curation.sources.catalogue import ENTRIES
     from icvos.errors import UserInputError
+    from icvos.settings import known_roots
 
     try:
-        roots = options.known_roots(ENTRIES)
+        roots = known_roots(ENTRIES)
     except UserInputError as error:  # what is wrong is just what this command is asked
         return {"settings": str(error)}
     return {name: str(roots.get(name, "not set: say --data DIR, or set ICVOS_DATA")) for name in ENTRIES}

@@ -6,12 +6,17 @@ from pathlib import Path
 
 import click
 
-from icvos.cli import options
+from icvos.cli import complete, options
 
 
 @click.command("import")
 @click.argument("path", type=options.FOLDER)
-@click.option("--sources", metavar="NAMES", help="Look for the frames in these only, separated by commas.  [default: all on disk]")
+@click.option(
+    "--sources",
+    metavar="NAMES",
+    shell_complete=complete.sources,
+    help="Look for the frames in these only, separated by commas.  [default: all on disk]",
+)
 @options.roots
 @options.release(name="ic-vos-imported")
 @options.as_json

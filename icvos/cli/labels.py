@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from icvos.cli import options
+from icvos.cli import complete, options
 
 if TYPE_CHECKING:
     from curation.label_files import LabelBook
@@ -31,7 +31,9 @@ def command() -> None:
 
 @command.command("check")
 @FILES
-@click.option("--sources", help="Also check that these sources have the clips and objects; separated by commas.")
+@click.option(
+    "--sources", shell_complete=complete.sources, help="Also check that these sources have the clips and objects; separated by commas."
+)
 @options.roots
 @options.as_json
 def check(
@@ -99,7 +101,7 @@ def _show(book: LabelBook, as_json: bool, out: Path | None = None) -> None:
 
 @command.command("import-ovis")
 @click.argument("annotations", type=options.FOLDER)
-@click.option("--sources", default="mose", show_default=True, help="The sources whose clips OVIS has too.")
+@click.option("--sources", shell_complete=complete.sources, default="mose", show_default=True, help="The sources whose clips OVIS has too.")
 @click.option("--threshold", type=click.FloatRange(0.5, 1), default=0.7, show_default=True, help="The least overlap of a match.")
 @click.option("--out", type=options.FOLDER, required=True, help="The labels.")
 @options.roots
@@ -140,7 +142,13 @@ def import_ovis(
 
 
 @command.command("suggest")
-@click.option("--sources", default="davis", show_default=True, help="The sources whose unnamed objects are looked at.")
+@click.option(
+    "--sources",
+    shell_complete=complete.sources,
+    default="davis",
+    show_default=True,
+    help="The sources whose unnamed objects are looked at.",
+)
 @click.option("--labels", type=options.FOLDER, multiple=True, metavar="FILE", help="Objects labelled here are left alone.")
 @click.option("--all", "everything", is_flag=True, help="Also objects that have a name.")
 @click.option("--per-class", type=click.IntRange(1), default=20, show_default=True, help="COCO objects that stand for a class.")

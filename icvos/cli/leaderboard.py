@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from icvos.cli import options
+from icvos.cli import complete, options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 @click.command("leaderboard")
 @click.argument("paths", type=options.FOLDER, nargs=-1)
-@click.option("--format", "form", type=click.Choice(["markdown", "html", "json", "csv", "latex"]), default="markdown", show_default=True)
-@click.option("--protocol", help="Which protocol to rank, where the results hold several; a page shows each apart.")
+@click.option("--format", "form", type=click.Choice(["markdown", "html", "json", "csv", "latex"]), help="[default: markdown]")
+@click.option(
+    "--protocol",
+    shell_complete=complete.protocols,
+    help="Which protocol to rank, where the results hold several; a page shows each apart.",
+)
 @click.option("--by", default="J&F", show_default=True, help="The score to rank by: J&F, J, F, J_recall, F_first, ...")
 @click.option("--group", metavar="KIND=NAME", help="Rank by one group: class=dog, source=davis, support=s0, ...")
 @click.option("--reported/--no-reported", default=True, show_default=True, help="Show the paper's own numbers, apart.")
@@ -30,9 +34,10 @@ if TYPE_CHECKING:
 )
 @options.benchmark
 @options.roots
+@options.as_json
 def command(
     paths: tuple[Path, ...],
-    form: str,
+    form: str | None,
     protocol: str | None,
     by: str,
     group: str | None,
@@ -44,6 +49,7 @@ def command(
     davis: Path | None,
     coco: Path | None,
     named: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Rank the results below PATHS (default: runs). Results of two protocols or releases are never ranked together.
 
@@ -54,6 +60,8 @@ def command(
     icvos leaderboard runs --format latex --out board.tex
     icvos leaderboard runs --by F --group class=dog
     """
+    import json
+
     from icvos.board import Leaderboard
     from icvos.entries import Entry
     from icvos.errors import DataError
@@ -63,6 +71,9 @@ def command(
 
     if episodes and not (form == "html" and out):
         raise click.UsageError("--episodes draws pictures beside a page: give --format html and --out FILE, too")
+    if as_json and not out and form not in (None, "json"):
+        raise click.UsageError(f"--json prints JSON, and not {form}: leave one of them out, or give --out FILE")
+    form = form or ("json" if as_json and not out else "markdown")
     roots = list(paths or (options.settings().runs,))
     found = list(find_results(roots))
     if not found:
@@ -79,7 +90,8 @@ def command(
         text = Leaderboard.collect(entries, protocol=protocol, reported=rows).render(form, by=by, group=group)
     if out:
         write_text(out, text)
-        click.echo(f"{len(found)} results on the board: {out}")
+        said = {"board": str(out), "format": form, "results": len(found)}
+        click.echo(json.dumps(said, indent=1, ensure_ascii=False) if as_json else f"{len(found)} results on the board: {out}")
     else:
         click.echo(text, nl=False)
 

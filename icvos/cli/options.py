@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
+from icvos.cli import complete
+
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
     from icvos.settings import Settings
@@ -53,7 +55,14 @@ def compute(command: Command) -> Command:
         click.option("--precision", default="fp32", show_default=True, metavar="fp32|bf16", help="What the model computes in."),
         click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where it computes."),
         click.option("--weights", metavar="FILE", help="Weights of your own: for --sam, or the prompt generator's."),
-        click.option("--sam", default="sam2_nano", show_default=True, metavar="NAME|FILE.yaml", help="The SAM 2 of methods that use one."),
+        click.option(
+            "--sam",
+            default="sam2_nano",
+            show_default=True,
+            metavar="NAME|FILE.yaml",
+            shell_complete=complete.sam2,
+            help="The SAM 2 of methods that use one.",
+        ),
     ):
         gathered = option(gathered)
     return cast(Command, gathered)
@@ -83,7 +92,7 @@ def rules(command: Command) -> Command:
         click.option("--min-length", type=click.IntRange(1), help="Annotated frames that show the class, at least.  [default: 5]"),
         click.option("--min-area", type=click.FloatRange(0, 100), help="Percent of the first frame, at least.  [default: 0.05]"),
         click.option("--labels", type=FOLDER, multiple=True, metavar="FILE", help="What objects are, as CSV; may be given again."),
-        click.option("--sources", help="The video data sets, separated by commas.  [default: davis]"),
+        click.option("--sources", shell_complete=complete.sources, help="The video data sets, separated by commas.  [default: davis]"),
     ):
         command = option(command)
     return command
@@ -107,9 +116,8 @@ def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
     Raises:
         UserInputError: an entry of --root is not NAME=DIR of a known source, or there is no such data folder.
     """
-    from curation.sources.catalogue import folder_of
     from icvos.errors import UserInputError
-    from icvos.settings import roots_below
+    from icvos.settings import folder_of, roots_below
 
     names = list(names)
     chosen = roots_below(data, {name: folder_of(name) for name in names}) if data else {}
@@ -139,6 +147,8 @@ def all_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco:
     Raises:
         UserInputError: an option cannot be used, or a data folder that is needed is not there.
     """
+    from icvos.settings import known_roots
+
     names = list(names)
     chosen = chosen_roots(names, data, davis, coco, named)
     return known_roots(name for name in names if name not in chosen) | chosen
@@ -162,18 +172,6 @@ def source_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
         fix = f"say --data DIR or --root {missing[0]}=DIR, or set ICVOS_DATA"
         raise UserInputError("nobody said where the data is", ", ".join(missing), fix=fix)
     return roots
-
-
-def known_roots(names: Iterable[str]) -> dict[str, Path]:
-    """Where these sources lie by the environment and `icvos.toml`.
-
-    Raises:
-        UserInputError: a data folder was named and is not there.
-    """
-    from curation.sources.catalogue import folder_of
-
-    folders = {name: folder_of(name) for name in names}
-    return settings().known_roots(folders) if folders else {}
 
 
 def open_benchmark(
@@ -202,9 +200,10 @@ def located(
     Raises:
         UserInputError: an option cannot be used, or a data folder that is needed is not there.
     """
+    from icvos.settings import located as place
+
     names = list(sources)
-    here = {name: root for name, root in known.items() if root.is_dir()} | chosen_roots(names, data, davis, coco, named)
-    return {**known, **known_roots(name for name in names if name not in here), **here}
+    return place(names, known, chosen_roots(names, data, davis, coco, named))
 
 
 def plain_name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:

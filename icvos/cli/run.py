@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from icvos.cli import complete, options
 from icvos.cli import foreign as foreign_options
-from icvos.cli import options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
@@ -26,6 +26,7 @@ ALL_EMBEDDED = "all-embedded"
 @click.option(
     "--method",
     metavar="NAME[,NAME...] | all-embedded | FILE.py:CLASS",
+    shell_complete=complete.methods,
     help="The method (`icvos methods` lists them). Several share one pass; all-embedded: one of each that needs no download.",
 )
 @options.benchmark

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import click
 
+from icvos.cli import options
+
 SCHEMAS = Path(__file__).parents[1] / "data" / "schemas"
 
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(["result", "card"]))
-def command(name: str) -> None:
-    """Print the JSON Schema of a result file, or of a method's card.
+@options.as_json
+def command(name: str, as_json: bool) -> None:
+    """Print the JSON Schema of a result file, or of a method's card; a schema is JSON, asked for or not.
 
     \b
     icvos schema result > result.schema.json

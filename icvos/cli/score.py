@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from icvos.cli import options
+from icvos.cli import complete, options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("paths", type=options.FOLDER, nargs=-1)
 @options.benchmark
 @options.roots
-@click.option("--protocol", default="native@1", show_default=True, help="native@1, or paper-512@1.")
+@click.option("--protocol", default="native@1", show_default=True, shell_complete=complete.protocols, help="native@1, or paper-512@1.")
 @click.option(
     "--out", type=options.FOLDER, help="Where the results go.  [default: results/ in the run; runs/NAME/results for a folder of masks]"
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from icvos.cli import options
+from icvos.cli import complete, options
 
 if TYPE_CHECKING:
     from icvos.download import Progress
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("weights")
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.weights)
 @click.option("--offline", is_flag=True, help="Download nothing; a file that is not there is an error.  [also: ICVOS_OFFLINE=1]")
 @click.option("--dry-run", is_flag=True, help="Say what would be downloaded, and how much; without names, of all files.")
 @options.as_json
