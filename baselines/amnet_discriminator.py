@@ -93,7 +93,7 @@ class Adversarial(NamedTuple):
 
 
 def adversarial(
-    parts: Iterable[Look], judges: Iterable[Look], maps: Sequence[Tensor], found: Sequence[Tensor], truth: Tensor, rng: random.Random
+    parts: Iterable[Look], judges: Iterable[Look], maps: Sequence[Tensor], found: Tensor, truth: Tensor, rng: random.Random
 ) -> Adversarial:
     """All three losses.
 
@@ -101,14 +101,14 @@ def adversarial(
         parts: one a prediction.
         judges: likewise.
         maps: (B, C, h, w) each, what a prediction is read from.
-        found: (B, 1, h, w) each, in [0, 1].
-        truth: (B, 1, h, w) of 0 and 1.
+        found: (B, 1, h, w) in [0, 1], the last prediction: all maps are looked at through it.
+        truth: (B, 1, h, w) in [0, 1].
         rng: chooses the parts that are compared.
     """
     generator, discriminator, diversity = [], [], []
-    for part, judge, features, mask in zip(parts, judges, maps, found, strict=True):
+    for part, judge, features in zip(parts, judges, maps, strict=True):
         real, places = part(features * truth)
-        fake, _ = part(features * mask)
+        fake, _ = part(features * found)
         worst = functional.cosine_similarity(fake, real, dim=2).argmin(1)
         here = torch.arange(len(worst), device=worst.device)
         said_real, said_fake = judge(real[here, worst]), judge(fake[here, worst])

@@ -19,7 +19,7 @@ from baselines.amnet_discriminator import Adversarial, Judge, Parts, adversarial
 from baselines.common.base_learner import Merged, cross_entropy
 from baselines.common.generator_file import GeneratorFile
 from baselines.common.head import chosen
-from baselines.common.levels import Levels, bilinear, nearest_on_grid
+from baselines.common.levels import Levels, bilinear, soft_on_grid
 from baselines.common.matching_head import MIXED, RELEASE, SMALL, MatchingConfig, MatchingHead, Prepared, distillation, read_matching
 from baselines.common.mixer import (
     STAGES,
@@ -185,10 +185,10 @@ class Amnet(MatchingHead):
     def adversarial(self, answer: Found, truth: Tensor, rng: random.Random, *, learning: bool) -> Adversarial:
         """The discriminator's losses; gradients flow into it if it is learning, otherwise into what it looks at."""
         size = answer.fused[0].shape[-2:]
-        there = nearest_on_grid((truth == 1).to(answer.fused[0].dtype)[:, None], size)
-        maps, found = answer.fused, tuple(logits.softmax(1)[:, 1:] for logits in answer.logits)
+        there = soft_on_grid((truth == 1).to(answer.fused[0].dtype)[:, None], size)
+        maps, found = answer.fused, answer.merged[-1].maps[:, 1:]
         if learning:
-            return adversarial(self.part, self.binary_cls, [part.detach() for part in maps], [part.detach() for part in found], there, rng)
+            return adversarial(self.part, self.binary_cls, [part.detach() for part in maps], found.detach(), there, rng)
         parts, judges = ([_still(module) for module in modules] for modules in (self.part, self.binary_cls))
         return adversarial(parts, judges, maps, found, there, rng)
 
