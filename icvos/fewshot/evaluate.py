@@ -8,12 +8,12 @@ from pathlib import Path
 
 from icvos.aggregate import RESULTS
 from icvos.errors import Finding, UserInputError
-from icvos.fewshot.release import ImageRelease
+from icvos.fewshot.release import ImageManifest, ImageRelease
 from icvos.fewshot.results import ImageResult, save, summarise
 from icvos.fewshot.scoring import count_run
 from icvos.passes import ClipDone
 from icvos.registry import LoadedMethod
-from icvos.runner import RunReport, Shard, open_store, run, run_key, run_together
+from icvos.runner import RunReport, Shard, open_store, planned, run, run_key, run_together
 from icvos.store import PredictionStore
 from icvos.types import NeedsTruth
 
@@ -55,7 +55,7 @@ def evaluate(
         PluginError: a method fails or breaks its contract.
         DataError: a picture is not the one that the release names.
     """
-    check_methods(release, methods, force)
+    check_methods(release.manifest, methods, force)
     keyed = [(run_folder(runs, release, one), run_key(release, one)) for one in methods]
     for root, key in keyed:  # before anything is written
         PredictionStore.resume(root, key)
@@ -72,8 +72,8 @@ def run_folder(runs: Path, release: ImageRelease, method: LoadedMethod) -> Path:
     return runs / release.path.name / method.card.name
 
 
-def check_methods(release: ImageRelease, methods: Sequence[LoadedMethod], force: bool = False) -> None:
-    """Refuse what cannot be measured on a release.
+def check_methods(manifest: ImageManifest, methods: Sequence[LoadedMethod], force: bool = False) -> None:
+    """Refuse what cannot be measured on a release of this manifest.
 
     Raises:
         UserInputError: a ceiling, which would be told the truth of the only frame; a method trained on the fold, unless `force`.
@@ -82,19 +82,29 @@ def check_methods(release: ImageRelease, methods: Sequence[LoadedMethod], force:
         if isinstance(method.segmenter, NeedsTruth):
             found = "it is told the truth of the only frame"
             raise UserInputError("a ceiling has nothing to show on single images", method.card.name, found, "a method", "leave it out")
-    seen = {method.card.name: classes for method in methods if (classes := trained_on(release, method))}
+    seen = {method.card.name: classes for method in methods if (classes := trained_on(manifest, method))}
     if seen and not force:
         fix = "give --weights trained without the fold, or --force, and the result says so"
-        expected = f"no class of fold {release.manifest.fold}"
+        expected = f"no class of fold {manifest.fold}"
         findings = [Finding("trained-on-fold", name, ", ".join(classes), expected, fix) for name, classes in seen.items()]
         most = max(len(classes) for classes in seen.values())
-        found = f"{most} of {len(release.classes)} classes"
+        found = f"{most} of {len(manifest.classes)} classes"
         raise UserInputError("trained on classes of the fold", ", ".join(seen), found, expected, fix, findings)
 
 
-def trained_on(release: ImageRelease, method: LoadedMethod) -> tuple[str, ...]:
+def trained_on(manifest: ImageManifest, method: LoadedMethod) -> tuple[str, ...]:
     """The classes asked for that the method's card names as seen in training."""
-    return tuple(category.name for category in release.classes if category.name in method.card.training_classes)
+    return tuple(name for name in manifest.classes if name in method.card.training_classes)
+
+
+def left_to_do(release: ImageRelease, method: LoadedMethod, runs: Path, shard: Shard = (1, 1), limit: int | None = None) -> int:
+    """How many episodes a call of `evaluate` would predict.
+
+    Raises:
+        UserInputError: the run's folder belongs to another run.
+    """
+    store = PredictionStore.resume(run_folder(runs, release, method), run_key(release, method))
+    return sum(map(len, planned(release, store, shard=shard, limit=limit)))
 
 
 def told_once(findings: Sequence[Finding]) -> Iterator[str]:
@@ -109,8 +119,10 @@ def told_once(findings: Sequence[Finding]) -> Iterator[str]:
 def _scored(release: ImageRelease, method: LoadedMethod, store: PredictionStore, report: RunReport, workers: int | None) -> Evaluated:
     if store.missing(release.episode_ids):
         return Evaluated(report, None)
-    seen = trained_on(release, method)
-    notes = (f"contaminated: trained on {len(seen)} of {len(release.classes)} classes asked for ({', '.join(seen)})",) if seen else ()
+    seen = trained_on(release.manifest, method)
+    notes = (
+        (f"contaminated: trained on {len(seen)} of {len(release.manifest.classes)} classes asked for ({', '.join(seen)})",) if seen else ()
+    )
     rows = count_run(store, release, workers=workers)
     result = summarise(rows, release, asdict(method.card), notes)
     return Evaluated(report, result, save(result, rows, store.root / RESULTS))

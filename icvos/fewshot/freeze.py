@@ -6,6 +6,7 @@ thousand, and the first support of five is that of one: what differs between two
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -52,28 +53,34 @@ def protocol_id(manifest: ImageManifest) -> str:
     return f"{'-'.join(parts)}@{VERSION}"
 
 
-def freeze_images(
-    setting: Setting, pool: Pool, root: Path, releases: Path, on_progress: OnProgress = lambda done, total: None
-) -> ImageRelease:
-    """Draw the episodes of a setting and write them below the folder `releases`; a release that is there already is checked.
+@dataclass(frozen=True, slots=True)
+class ImageDraft:
+    """The episodes of a setting before anything is written, and where they would lie."""
+
+    manifest: ImageManifest
+    records: tuple[ImageEpisodeRecord, ...]
+    folder: Path
+
+    @property
+    def shown(self) -> dict[str, set[int]]:
+        """Every picture, sorted, with the ids of the classes that it is asked for or shows."""
+        shown: defaultdict[str, set[int]] = defaultdict(set)
+        for record in self.records:
+            for stem in (record.query, *record.supports):
+                shown[stem].add(record.class_id)
+        return dict(sorted(shown.items()))
+
+
+def draft_images(setting: Setting, pool: Pool, releases: Path) -> ImageDraft:
+    """Draw the episodes of a setting.
 
     Raises:
-        UserInputError: no such benchmark, fold or protocol; or another release lies in its folder.
-        DataError: listed pictures are absent, a class has too few pictures, or a mask and its picture differ in size.
+        UserInputError: no such benchmark, fold or protocol.
+        DataError: listed pictures are absent, or a class has too few pictures.
     """
+    usual = image_protocol(setting.protocol).episodes
     members, left_out, missing = _askable(setting, pool)
-    often = setting.episodes or image_protocol(setting.protocol).episodes[setting.benchmark]
-    records = [draw(setting, members, number) for number in range(often)]
-    shown: dict[str, set[int]] = {}
-    for record in records:
-        for stem in (record.query, *record.supports):
-            shown.setdefault(stem, set()).add(record.class_id)
-    pictures = []
-    for done, picture in enumerate(map_files(lambda stem: _picture(pool, root, stem, shown[stem]), sorted(shown)), 1):
-        pictures.append(picture)
-        on_progress(done, len(shown))
-    if findings := [one for one in pictures if isinstance(one, Finding)]:
-        raise DataError("pictures that cannot be asked", findings[0].where, f"{len(findings)} faults", "none", "fetch them again", findings)
+    often = setting.episodes or usual[setting.benchmark]
     manifest = ImageManifest.model_validate(
         {
             "name": f"{setting.benchmark}-fold{setting.fold}",
@@ -91,13 +98,36 @@ def freeze_images(
         }
     )
     folder = releases / f"{protocol_id(manifest)}-fold{setting.fold}-seed{setting.seed}"
-    return write_images(folder, manifest, [one for one in pictures if isinstance(one, PictureRecord)], records, root)
+    return ImageDraft(manifest, tuple(draw(setting, members, number) for number in range(often)), folder)
+
+
+def freeze_images(draft: ImageDraft, pool: Pool, root: Path, on_progress: OnProgress = lambda done, total: None) -> ImageRelease:
+    """Hash the pictures of a draft and write the release; one that is there already must be the same.
+
+    Raises:
+        UserInputError: another release lies in its folder.
+        DataError: a mask and its picture differ in size, or a picture does not show its class; all are listed.
+    """
+    shown = draft.shown
+    pictures: list[PictureRecord | Finding] = []
+    for picture in map_files(lambda stem: _picture(pool, root, stem, shown[stem]), shown):
+        pictures.append(picture)
+        on_progress(len(pictures), len(shown))
+    if findings := [one for one in pictures if isinstance(one, Finding)]:
+        raise DataError("pictures that cannot be asked", findings[0].where, f"{len(findings)} faults", "none", "fetch them again", findings)
+    records = [one for one in pictures if isinstance(one, PictureRecord)]
+    return write_images(draft.folder, draft.manifest, records, draft.records, root)
 
 
 def frozen_images(setting: Setting, root: Path, releases: Path, on_progress: OnProgress = lambda done, total: None) -> ImageRelease:
-    """`freeze_images` out of the pictures below `root` (of COCO, or of VOC 2012)."""
-    fold_classes(setting.benchmark, setting.fold)
-    return freeze_images(setting, open_pool(setting.benchmark, root, split=setting.split, lists=setting.lists), root, releases, on_progress)
+    """Freeze a setting out of the pictures below `root` (of COCO, or of VOC 2012), below the folder `releases`.
+
+    Raises:
+        UserInputError: no such benchmark, fold, protocol or folder; or another release lies in its folder.
+        DataError: the pictures are not what they should be; all faults are listed.
+    """
+    pool = open_pool(setting.benchmark, root, split=setting.split, lists=setting.lists)
+    return freeze_images(draft_images(setting, pool, releases), pool, root, on_progress)
 
 
 def draw(setting: Setting, members: Mapping[Category, Sequence[str]], number: int) -> ImageEpisodeRecord:

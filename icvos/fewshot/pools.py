@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icvos.categories import BY_ID
-from icvos.errors import DataError, Finding, UserInputError, missing_package
+from icvos.errors import DataError, Finding, UserInputError, did_you_mean, missing_package
 from icvos.fewshot.folds import BENCHMARKS, voc_id
 from icvos.fewshot.lists import Listed, read_lists
 from icvos.fewshot.protocols import IGNORED, LEAST
@@ -183,6 +183,8 @@ def open_pool(benchmark: str, root: Path, *, split: str | None = None, lists: Pa
         DataError: the tree or a list is not what it should be.
         UserInputError: an option that does not go with the others.
     """
+    if benchmark not in BENCHMARKS:
+        raise UserInputError("unknown benchmark of images", benchmark, fix=did_you_mean(benchmark, BENCHMARKS))
     if not root.is_dir():
         raise UserInputError("no such folder", root, expected=f"the data of {benchmark}", fix="check --coco and --pascal")
     if split and (lists or BENCHMARKS[benchmark] != "coco"):
