@@ -19,6 +19,7 @@ from icvos.fewshot.freeze import protocol_id
 from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.scoring import EpisodeCounts, by_class, summarise_counts
 from icvos.files import read_json, to_json, write_text
+from icvos.render.text import many
 from icvos.results import abridged
 
 FORMAT = "icvos-image-result/1"
@@ -99,8 +100,9 @@ def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mappin
     """The result of counted episodes; `notes` are added to what the release itself leaves out."""
     scores, often, manifest = summarise_counts(rows), by_class(rows), release.manifest
     unasked = [name for name in manifest.classes if name not in often]
-    said = [f"{len(manifest.left_out)} classes with too few pictures left out: {', '.join(manifest.left_out)}"] if manifest.left_out else []
-    said += [f"{manifest.absent} listed pictures absent"] if manifest.absent else []
+    few = f"{many(len(manifest.left_out), 'class', 'classes')} with too few pictures left out: {', '.join(manifest.left_out)}"
+    said = [few] if manifest.left_out else []
+    said += [f"{many(manifest.absent, 'listed picture')} absent"] if manifest.absent else []
     said += [f"classes that no episode asks for: {', '.join(unasked)}"] if unasked else []
     result = ImageResult(
         method=dict(card),

@@ -51,7 +51,8 @@ def _scored(value: float | None, interval: tuple[float, float] | None) -> str:
 
 
 def _markdown(board: ImageBoard) -> str:
-    lines = [list(_HEADINGS), *([markdown.escape(cell) for cell in _cells(row)] for row in board.rows)]
+    cells = [_cells(row) for row in board.rows]
+    lines = [list(_HEADINGS), *([rank, markdown.escape(label), *numbers] for rank, label, *numbers in cells)]
     table = markdown.pipe_table(lines, "rl" + "r" * (len(_HEADINGS) - _LEFT))
     notes = [
         f"- **{markdown.escape(one_line(row.label))}**: {', '.join(map(markdown.code, row.signatures))}"
