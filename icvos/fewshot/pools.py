@@ -128,8 +128,10 @@ class PascalPool:
     members: Mapping[Category, Sequence[str]]
 
     def __init__(self, root: Path, listed: Listed | None = None) -> None:
-        """Open it; without a list, the pictures are those of ``ImageSets/Segmentation/val.txt``, or all where there is none. A tree
-        that lacks some of val's pictures is another pool, ``part``.
+        """Open it. Without a list, the pictures are those of ``ImageSets/Segmentation/val.txt``, or all where there is none.
+
+        The field's list of PASCAL-5i follows from no rule of areas that we know, so that what is chosen by area is another pool:
+        ``val-area``; ``part`` where some of val's pictures are absent; ``all`` in a tree without val.txt.
 
         Raises:
             DataError: there are no masks, or one has a value that is no class of VOC.
@@ -144,7 +146,7 @@ class PascalPool:
         if listed is None:
             stems = split.read_text().split() if split.is_file() else sorted(path.stem for path in (root / self._folder).glob("*.png"))
             there = [stem for stem in stems if self.file(stem)]
-            self.kind = "all" if not split.is_file() else self.kind if there == stems else "part"
+            self.kind = "all" if not split.is_file() else "val-area" if there == stems else "part"
             self.members = _members(zip(there, map_files(lambda stem: _areas(self.labels(stem)), there), strict=True))
 
     def file(self, stem: str) -> str | None:

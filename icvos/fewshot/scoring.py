@@ -19,7 +19,7 @@ from icvos.fewshot.release import ImageRelease
 from icvos.masks import resize_nearest, size_text
 from icvos.parallel import core_count, in_processes
 from icvos.png import PngError, decode_png
-from icvos.store import PredictionStore
+from icvos.store import Prediction, PredictionStore
 from icvos.types import Mask, Size
 
 RESAMPLES = 1000
@@ -161,10 +161,12 @@ class _Counter:
 
 def _prediction(store: PredictionStore, episode_id: str, frame: str, size: Size) -> Mask | Finding:
     again = "run the same command again"
-    found = store.find(episode_id)
-    if found is None or frame not in found.frame_ids:
-        return Finding("missing-mask", episode_id, "no mask", "one", again)
-    with closing(found):
+    path = store.path(episode_id)
+    if not path.is_file():
+        return Finding("missing-mask", episode_id, "no file", str(path), again)
+    with closing(Prediction(path)) as found:
+        if frame not in found.frame_ids:
+            return Finding("missing-mask", episode_id, f"no {frame}.png", "one", f"remove {path}, then {again}")
         try:
             values = decode_png(found.read(frame))
         except (PngError, ValueError) as error:

@@ -78,7 +78,7 @@ def test_the_whole_way_gives_what_a_hand_counts(icvos: Icvos) -> None:
     said = fewshot(icvos, "--json")
     assert said.code == 0, said
     (done,) = json.loads(said.out)
-    release = ImageRelease.open(Path("fewshot/pascal5i-1shot-e12@1-fold0-seed0"))
+    release = ImageRelease.open(Path("fewshot/pascal5i-1shot-val-area-e12@1-fold0-seed0"))
     inside, void = 50 * 50, 2 * 50  # every box and its border lie wholly inside
     assert done["result"]["mIoU"] == pytest.approx(inside / (SIZE[0] * SIZE[1] - void), abs=1e-12)
     asked = {episode.tube.category.name for episode in release.episodes}
@@ -86,7 +86,7 @@ def test_the_whole_way_gives_what_a_hand_counts(icvos: Icvos) -> None:
     assert sum(one["episodes"] for one in done["result"]["classes"].values()) == 12
     assert done["result"]["FB_IoU"] == pytest.approx(done["result"]["mIoU"] / 2)
     assert ImageResult.load(Path(done["path"])).signature in said.out
-    assert len(Path(done["path"]).with_name("pascal5i-1shot-e12@1.episodes.csv").read_text().splitlines()) == 13
+    assert len(Path(done["path"]).with_name("pascal5i-1shot-val-area-e12@1.episodes.csv").read_text().splitlines()) == 13
 
 
 def test_what_is_done_is_kept_and_shards_give_the_same(icvos: Icvos) -> None:
@@ -111,15 +111,15 @@ def test_a_dry_run_writes_nothing(icvos: Icvos) -> None:
     assert said.code == 0 and "12 episodes of 5 classes, over " in said.out
     assert {path for path in Path().rglob("*") if "cache" not in path.parts} == before
     (plan,) = json.loads(fewshot(icvos, "--dry-run", "--json").out)
-    assert plan["protocol"] == "pascal5i-1shot-e12@1" and plan["download_bytes"] == 0
+    assert plan["protocol"] == "pascal5i-1shot-val-area-e12@1" and plan["download_bytes"] == 0
 
 
 def test_five_shots_are_five_other_pictures(icvos: Icvos) -> None:
     make_voc(Path("VOC2012"), each=6)
     assert fewshot(icvos, "--shots", 5, method="method.py:Counting").code == 0
-    release = ImageRelease.open(Path("fewshot/pascal5i-5shot-e12@1-fold0-seed0"))
+    release = ImageRelease.open(Path("fewshot/pascal5i-5shot-val-area-e12@1-fold0-seed0"))
     assert all(len({record.query, *record.supports}) == 6 for record in release.records)
-    assert result_at("pascal5i-5shot-e12@1-fold0-seed0", "counting").shots == 5
+    assert result_at("pascal5i-5shot-val-area-e12@1-fold0-seed0", "counting").shots == 5
 
 
 def test_episodes_are_drawn_alone() -> None:
@@ -152,7 +152,7 @@ def test_a_protocol_is_named_beside_its_numbers(name: str) -> None:
     for episodes, tail in ((None, "@1"), (3, "-e3@1")):
         draft = draft_images(Setting("pascal5i", 0, protocol=name, episodes=episodes), pool, Path("fewshot"))
         middle = "" if name == "native" else f"-{name}"
-        assert protocol_id(draft.manifest) == f"pascal5i-1shot{middle}{tail}"
+        assert protocol_id(draft.manifest) == f"pascal5i-1shot{middle}-val-area{tail}"
         assert len(draft.records) == (episodes or PROTOCOLS[name].episodes["pascal5i"])
 
 
@@ -189,7 +189,7 @@ def test_folds_and_seeds_stand_on_one_row(icvos: Icvos) -> None:
         image_board([*results, results[0]])
     for form in ("markdown", "html", "json", "csv", "latex"):
         said = icvos("leaderboard", "runs", "--format", form)
-        assert said.code == 0 and "counting" in said.out and "pascal5i-1shot-e6" in said.out
+        assert said.code == 0 and "counting" in said.out and "pascal5i-1shot-val-area-e6" in said.out
     assert icvos("leaderboard", "runs", "--by", "J").code == 2
 
 
@@ -200,7 +200,7 @@ def test_clips_and_images_never_share_a_board(icvos: Icvos, toy_release: Path, t
     assert icvos("score", "runs/empty", "--benchmark", toy_release).code == 0
     clips = icvos("leaderboard", "runs", "--no-reported")
     assert "native@1" in clips.out and "pascal5i" not in clips.out and "1 results on images left out" in clips.err
-    images = icvos("leaderboard", "runs", "--protocol", "pascal5i-1shot-e12@1")
+    images = icvos("leaderboard", "runs", "--protocol", "pascal5i-1shot-val-area-e12@1")
     assert "full-frame" in images.out and "native@1" not in images.out
     assert icvos("leaderboard", "runs", "--protocol", "pascal5i-1shot@1").code == 2
 
@@ -248,7 +248,7 @@ def test_a_class_with_too_few_pictures(icvos: Icvos) -> None:
     assert said.code == 3 and "classes with too few pictures" in said.err and "bottle: found 0, expected 2 pictures" in said.err
     said = fewshot(icvos, "--allow-missing")
     assert said.code == 0 and "bottle" in said.err
-    assert result_at("pascal5i-1shot-partial-e12@1-fold0-seed0", "full-frame").notes[0] == "1 class with too few pictures left out: bottle"
+    assert result_at("pascal5i-1shot-val-area-partial-e12@1-fold0-seed0", "full-frame").notes[0] == "1 class with too few pictures left out: bottle"
     assert fewshot(icvos, "--allow-missing", "--shots", 3).code == 3
 
 
@@ -310,7 +310,7 @@ def test_a_method_that_was_trained_on_the_fold(icvos: Icvos) -> None:
     assert said.code == 2 and "trained: found airplane, expected no class of fold 0" in said.err and not Path("runs").exists()
     said = fewshot(icvos, "--force", method="method.py:Trained")
     assert said.code == 0
-    notes = result_at("pascal5i-1shot-e12@1-fold0-seed0", "trained").notes
+    notes = result_at("pascal5i-1shot-val-area-e12@1-fold0-seed0", "trained").notes
     assert notes[-1] == "contaminated: trained on 1 of 5 classes asked for (airplane)"
 
 
@@ -346,7 +346,7 @@ def test_a_changed_release_and_a_broken_prediction_are_told(icvos: Icvos) -> Non
     next(Path("runs").rglob("*@1.json")).unlink()
     said = fewshot(icvos)
     assert said.code == 4 and f"missing-mask: {zips[0].relative_to(zips[0].parents[2]).with_suffix('')}" in said.err
-    release = Path("fewshot/pascal5i-1shot-e12@1-fold0-seed0")
+    release = Path("fewshot/pascal5i-1shot-val-area-e12@1-fold0-seed0")
     lines = (release / "episodes.jsonl").read_text().splitlines()
     (release / "episodes.jsonl").write_text("\n".join(lines[:-1]) + "\n")
     with pytest.raises(DataError, match="missing or too many"):
