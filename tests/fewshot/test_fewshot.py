@@ -248,7 +248,10 @@ def test_a_class_with_too_few_pictures(icvos: Icvos) -> None:
     assert said.code == 3 and "classes with too few pictures" in said.err and "bottle: found 0, expected 2 pictures" in said.err
     said = fewshot(icvos, "--allow-missing")
     assert said.code == 0 and "bottle" in said.err
-    assert result_at("pascal5i-1shot-val-area-partial-e12@1-fold0-seed0", "full-frame").notes[0] == "1 class with too few pictures left out: bottle"
+    assert (
+        result_at("pascal5i-1shot-val-area-partial-e12@1-fold0-seed0", "full-frame").notes[0]
+        == "1 class with too few pictures left out: bottle"
+    )
     assert fewshot(icvos, "--allow-missing", "--shots", 3).code == 3
 
 
