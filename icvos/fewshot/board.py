@@ -21,7 +21,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One method: its mIoU on each fold, averaged over seeds; the mean where all four folds are there.
+    """One method: its mIoU on each fold, averaged over seeds; their mean where all four are there, and FB-IoU over those that are.
 
     `interval`, of the mean, is that of the episodes drawn: those of folds and seeds put together as independent ones.
     `seed_interval` is a bootstrap over seeds, `seed_spread` their standard deviation; None with a single seed.
@@ -32,7 +32,7 @@ class ImageRow:
     folds: Mapping[int, float]
     fold_intervals: Mapping[int, Interval | None]
     mean: float | None
-    fb_iou: float | None
+    fb_iou: float
     interval: Interval | None
     seeds: tuple[int, ...]
     seed_spread: float | None
@@ -135,9 +135,9 @@ def _row(label: str, results: Sequence[ImageResult]) -> ImageRow:
         label=label,
         kind=str(results[0].method.get("kind", "method")),
         folds=folds,
-        fold_intervals={fold: _around(folds[fold], _halves(same)) for fold, same in by_fold.items()},
+        fold_intervals={fold: _of_fold(same, folds[fold]) for fold, same in by_fold.items()},
         mean=mean,
-        fb_iou=fmean(fmean(one.FB_IoU for one in same) for same in by_fold.values()) if whole else None,
+        fb_iou=fmean(fmean(one.FB_IoU for one in same) for same in by_fold.values()),
         interval=_around(mean, _together(wide)) if mean is not None else None,
         seeds=tuple(by_seed),
         seed_spread=stdev(of_seeds.values()) if alike else None,
@@ -153,6 +153,11 @@ def _grouped(results: Sequence[ImageResult], field: str) -> dict[int, list[Image
     for result in sorted(results, key=lambda one: (one.fold, one.seed)):
         groups[getattr(result, field)].append(result)
     return dict(sorted(groups.items()))
+
+
+def _of_fold(results: Sequence[ImageResult], mean: float) -> Interval | None:
+    """The interval of a fold: its own where there is one seed, put together where there are several."""
+    return results[0].mIoU_interval if len(results) == 1 else _around(mean, _halves(results))
 
 
 def _halves(results: Sequence[ImageResult]) -> float | None:
