@@ -40,6 +40,7 @@ class ImageRow:
     episodes: int
     signatures: tuple[str, ...]
     notes: tuple[str, ...]
+    contaminated: bool  # trained on a class that it was asked for
     rank: int | None = None
 
     @property
@@ -145,6 +146,7 @@ def _row(label: str, results: Sequence[ImageResult]) -> ImageRow:
         episodes=sum(one.episodes for one in results),
         signatures=tuple(one.signature for one in sorted(results, key=lambda one: (one.fold, one.seed))),
         notes=tuple(dict.fromkeys(f"fold {one.fold}: {note}" for one in sorted(results, key=lambda one: one.fold) for note in one.notes)),
+        contaminated=any(one.seen_classes for one in results),
     )
 
 

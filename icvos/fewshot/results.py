@@ -70,6 +70,11 @@ class ImageResult(BaseModel):
         }
         return "|".join(f"{key}:{value}" for key, value in parts.items())
 
+    @property
+    def seen_classes(self) -> tuple[str, ...]:
+        """The classes asked for that the method's card names as seen in training: contamination."""
+        return tuple(name for name in self.classes if name in self.method.get("training_classes", ()))
+
     @classmethod
     def load(cls, path: Path) -> ImageResult:
         """The result stored at `path`.

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 FORMAT = "icvos-image-board/1"
 WHAT = (
     "mIoU: the mean over a fold's classes of summed intersection over summed union, in percent; FB-IoU: class and rest alike. "
-    "In brackets: 95 % intervals, by a bootstrap over pictures. Spread: the standard deviation of the mean over seeds."
+    "In brackets: 95 % intervals, by a bootstrap over pictures. Spread: the standard deviation of the mean over seeds. "
+    "Contaminated: trained on a class that was asked for."
 )
 _HEADINGS = ("rank", "method", "fold 0", "fold 1", "fold 2", "fold 3", "mean", "FB-IoU", "seeds", "spread", "episodes")
 _LEFT = 2  # the first columns are words
@@ -43,7 +44,8 @@ def _cells(row: ImageRow) -> list[str]:
     folds = [_scored(row.folds.get(fold), row.fold_intervals.get(fold)) for fold in range(4)]
     rank = str(row.rank) if row.rank else (NOTHING if row.kind == "method" else row.kind)
     rest = [_scored(row.mean, row.interval), percent(row.fb_iou), str(len(row.seeds)), percent(row.seed_spread), str(row.episodes)]
-    return [rank, one_line(row.label), *folds, *rest]
+    label = one_line(row.label) + (" (contaminated)" if row.contaminated else "")
+    return [rank, label, *folds, *rest]
 
 
 def _scored(value: float | None, interval: tuple[float, float] | None) -> str:
@@ -101,10 +103,10 @@ def _csv(board: ImageBoard) -> str:
         "seeds",
         "seed_spread",
     )
-    writer.writerow([*names, "episodes", "protocol", "notes"])
+    writer.writerow([*names, "episodes", "contaminated", "protocol", "notes"])
     for row in board.rows:
         low, high = row.interval or (None, None)
         folds = [row.folds.get(fold) for fold in range(4)]
         cells = [row.rank, row.kind, row.label, *folds, row.mean, low, high, row.fb_iou, len(row.seeds), row.seed_spread, row.episodes]
-        writer.writerow([harmless(cell) for cell in [*cells, board.protocol, "; ".join(row.notes)]])
+        writer.writerow([harmless(cell) for cell in [*cells, int(row.contaminated), board.protocol, "; ".join(row.notes)]])
     return stream.getvalue()

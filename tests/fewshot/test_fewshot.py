@@ -315,6 +315,7 @@ def test_a_method_that_was_trained_on_the_fold(icvos: Icvos) -> None:
     assert said.code == 0
     notes = result_at("pascal5i-1shot-val-area-e12@1-fold0-seed0", "trained").notes
     assert notes[-1] == "contaminated: trained on 1 of 5 classes asked for (airplane)"
+    assert "| trained (contaminated) |" in icvos("leaderboard", "runs").out
 
 
 @pytest.mark.parametrize(
