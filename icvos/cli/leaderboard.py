@@ -102,15 +102,14 @@ def command(
 
 def _parted(paths: Sequence[Path], protocol: str | None) -> tuple[list[Path], list[Path]]:
     """Results on clips, or those on images: one of them is empty, for the two never share a board."""
-    from icvos.fewshot.board import under_protocol
-    from icvos.fewshot.results import is_image_result
+    from icvos.results import is_image_result
 
     images = [path for path in paths if is_image_result(path)]
     clips = [path for path in paths if path not in images]
-    if not clips or (protocol and under_protocol(images, protocol)):
+    if not clips or any(path.name == f"{protocol}.json" for path in images):
         return [], images
     if images:
-        click.echo(f"icvos: {len(images)} results on images left out; --protocol NAME shows them", err=True)
+        click.echo(f"icvos: results on images left out: {len(images)}; --protocol NAME shows them", err=True)
     return clips, []
 
 

@@ -12,8 +12,8 @@ from statistics import fmean, stdev
 from icvos.entries import KINDS
 from icvos.errors import UserInputError, did_you_mean
 from icvos.fewshot.folds import FOLDS
-from icvos.fewshot.results import ImageResult, is_image_result
-from icvos.results import abridged, find_results
+from icvos.fewshot.results import ImageResult
+from icvos.results import abridged, find_results, is_image_result
 from icvos.stats import cluster_interval
 
 Interval = tuple[float, float]
@@ -60,11 +60,6 @@ class ImageBoard:
 def load_board(roots: Iterable[Path], protocol: str | None = None) -> ImageBoard:
     """The board of all results on images below `roots`. Raises what `image_board` raises."""
     return image_board([ImageResult.load(path) for path in find_results(list(roots)) if is_image_result(path)], protocol)
-
-
-def under_protocol(paths: Iterable[Path], protocol: str) -> bool:
-    """Whether any of these results on images is of a protocol, by the names of their files."""
-    return any(path.name == f"{protocol}.json" for path in paths)
 
 
 def image_board(results: Sequence[ImageResult], protocol: str | None = None) -> ImageBoard:

@@ -20,9 +20,8 @@ from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.scoring import EpisodeCounts, by_class, summarise_counts
 from icvos.files import read_json, to_json, write_text
 from icvos.render.text import many
-from icvos.results import abridged
+from icvos.results import IMAGE_FORMAT, abridged
 
-FORMAT = "icvos-image-result/1"
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = tuple[Score, Score] | None
 
@@ -87,18 +86,12 @@ class ImageResult(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-            raise DataError("not a result on images", path, found, FORMAT, "score the run again") from error
+            raise DataError("not a result on images", path, found, IMAGE_FORMAT, "score the run again") from error
         for fault in card_faults(result.method):
             raise DataError("a result with a wrong card", f"{path}, {fault.field}", fault.found, fault.expected, "score the run again")
         if result.signature != result.own_signature:
             raise DataError("a result whose signature is not its own", path, fix="score the run again")
         return result
-
-
-def is_image_result(path: Path) -> bool:
-    """Whether a result file is about images and not about clips."""
-    data = read_json(path)
-    return isinstance(data, dict) and data.get("format") == FORMAT
 
 
 def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mapping[str, Any], notes: Sequence[str] = ()) -> ImageResult:

@@ -199,10 +199,15 @@ def test_clips_and_images_never_share_a_board(icvos: Icvos, toy_release: Path, t
     assert icvos("run", "--method", "empty", "--benchmark", toy_release).code == 0
     assert icvos("score", "runs/empty", "--benchmark", toy_release).code == 0
     clips = icvos("leaderboard", "runs", "--no-reported")
-    assert "native@1" in clips.out and "pascal5i" not in clips.out and "1 results on images left out" in clips.err
+    assert "native@1" in clips.out and "pascal5i" not in clips.out and "results on images left out: 1" in clips.err
     images = icvos("leaderboard", "runs", "--protocol", "pascal5i-1shot-val-area-e12@1")
     assert "full-frame" in images.out and "native@1" not in images.out
     assert icvos("leaderboard", "runs", "--protocol", "pascal5i-1shot@1").code == 2
+    said = icvos("score", "runs/pascal5i-1shot-val-area-e12@1-fold0-seed0/full-frame")
+    assert said.code == 3 and "images are run and scored by `icvos fewshot`" in said.err
+    assert icvos("run", "--method", "full-frame", "--benchmark", toy_release).code == 0
+    assert icvos("score", "runs/full-frame", "--benchmark", toy_release).code == 0
+    assert icvos("compare", "runs").code == 0
 
 
 def test_names_from_elsewhere_are_text(icvos: Icvos) -> None:
