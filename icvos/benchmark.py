@@ -359,9 +359,9 @@ def _remembered_roots(path: Path) -> dict[str, Path]:
 def _parse_manifest(path: Path, content: bytes) -> Manifest:
     data = parse_json(content, path)
     if isinstance(data, dict) and data.get("format") != FORMAT:
-        raise DataError(
-            "not a release of this format", path, data.get("format", "no format"), FORMAT, "build it again with this version of icvos"
-        )
+        images = str(data.get("format", "")).startswith("icvos-images/")
+        fix = "images are run and scored by `icvos fewshot`" if images else "build it again with this version of icvos"
+        raise DataError("not a release of this format", path, data.get("format", "no format"), FORMAT, fix)
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:

@@ -17,6 +17,7 @@ from icvos.errors import DataError
 from icvos.files import read_json, to_json, write_text
 
 FORMAT = "icvos-result/1"
+IMAGE_FORMAT = "icvos-image-result/1"  # of `icvos.fewshot.results`
 Badge: TypeAlias = Literal["rescored", "rerun"]
 _SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 _LONGEST = 80  # characters of a card's field in a signature
@@ -230,6 +231,12 @@ def find_results(roots: list[Path]) -> Iterator[Path]:
             if path.resolve() not in seen and not path.name.endswith(".timing.json"):
                 seen.add(path.resolve())
                 yield path
+
+
+def is_image_result(path: Path) -> bool:
+    """Whether a result file is about images and not about clips, so that the two never stand side by side."""
+    data = read_json(path)
+    return isinstance(data, dict) and data.get("format") == IMAGE_FORMAT
 
 
 def _plain(result: Result) -> dict[str, Any]:

@@ -3,24 +3,73 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
-from icvos.benchmark import Benchmark, by_clip, tube_id
+from icvos.benchmark import by_clip, tube_id
 from icvos.errors import Finding
 from icvos.parallel import core_count, in_processes
 from icvos.passes import Asked, ClipDone, answer_clip
 from icvos.propagate.base import warmed_up
 from icvos.registry import LoadedMethod, load_method
 from icvos.store import PredictionStore, RunKey
-from icvos.types import SegmentsFiles
+from icvos.types import Episode, SegmentsFiles, Tube
 
 FEW_PIXELS = 10**8  # about 250 masks at 480p: a floor is done with them before a second process has started
 
 Shard = tuple[int, int]  # this part (from 1) and the number of parts
+
+
+class Named(Protocol):
+    """A release's name and version."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        ...
+
+
+class Questions(Protocol):
+    """All that a run needs of a release, be it of clips (`Benchmark`) or of images (`icvos.fewshot.release.ImageRelease`)."""
+
+    @property
+    def path(self) -> Path:
+        """Its folder."""
+        ...
+
+    @property
+    def manifest(self) -> Named:
+        """What it is called."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of its files."""
+        ...
+
+    @property
+    def episode_ids(self) -> tuple[str, ...]:
+        """The ids of its episodes, in order."""
+        ...
+
+    @property
+    def episodes(self) -> tuple[Episode, ...]:
+        """Its episodes, in order."""
+        ...
+
+    @property
+    def tubes(self) -> Mapping[str, Tube]:
+        """What they ask for, by id."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +85,7 @@ class RunReport:
     warm_up_seconds: float = 0.0  # of this process; further processes warm up by themselves, within `seconds`
 
 
-def run_key(benchmark: Benchmark, method: LoadedMethod) -> RunKey:
+def run_key(benchmark: Questions, method: LoadedMethod) -> RunKey:
     """The key under which this method's predictions on this release are kept."""
     manifest = benchmark.manifest
     card = method.card
@@ -44,7 +93,7 @@ def run_key(benchmark: Benchmark, method: LoadedMethod) -> RunKey:
     return RunKey(release, benchmark.digest, card.name, card.version, method.code, card.weights, card.precision)
 
 
-def open_store(benchmark: Benchmark, method: LoadedMethod, root: Path) -> PredictionStore:
+def open_store(benchmark: Questions, method: LoadedMethod, root: Path) -> PredictionStore:
     """The store at `root` for this method on this release, made if it is not there.
 
     Raises:
@@ -54,7 +103,7 @@ def open_store(benchmark: Benchmark, method: LoadedMethod, root: Path) -> Predic
 
 
 def planned(
-    benchmark: Benchmark, store: PredictionStore | None, *, shard: Shard = (1, 1), limit: int | None = None
+    benchmark: Questions, store: PredictionStore | None, *, shard: Shard = (1, 1), limit: int | None = None
 ) -> list[tuple[str, ...]]:
     """The episodes that a run would answer, grouped by clip; shards take whole clips in turn."""
     wanted = benchmark.episode_ids[:limit]
@@ -67,7 +116,7 @@ def planned(
 
 def run(
     method: LoadedMethod,
-    benchmark: Benchmark,
+    benchmark: Questions,
     store: PredictionStore,
     *,
     shard: Shard = (1, 1),
@@ -116,7 +165,7 @@ def run(
 
 def run_together(
     runs: Sequence[tuple[LoadedMethod, PredictionStore]],
-    benchmark: Benchmark,
+    benchmark: Questions,
     *,
     shard: Shard = (1, 1),
     limit: int | None = None,
@@ -156,7 +205,7 @@ def _report(store: PredictionStore, events: Sequence[ClipDone], wanted: int, sec
     return RunReport(store.root, done, wanted - done, masks, seconds, findings, warm_up)
 
 
-def _useful_workers(method: LoadedMethod, benchmark: Benchmark, groups: Sequence[Sequence[str]]) -> int:
+def _useful_workers(method: LoadedMethod, benchmark: Questions, groups: Sequence[Sequence[str]]) -> int:
     if not method.card.parallel:
         return 1
     tubes = (benchmark.tubes[tube_id(episode_id)] for ids in groups for episode_id in ids)
@@ -178,7 +227,7 @@ class Answers:
     """Loads a method, once a process, and makes the function that answers one clip's episodes."""
 
     load: Callable[[], LoadedMethod]
-    benchmark: Benchmark
+    benchmark: Questions
     store: PredictionStore
 
     def __call__(self) -> Callable[[Sequence[str]], ClipDone]:

@@ -13,8 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError
 from icvos.files import atomic_file
+from icvos.training.class_pictures import VOC_NAMES
+from icvos.training.episodes import fold_categories
 
 FORMAT = "icvos-prompt-generator/1"
 KEY = "icvos"  # of the file's metadata
@@ -74,6 +77,18 @@ def read_generator(path: Path, method: str) -> GeneratorFile:
         {name.removeprefix(part): value for name, value in tensors.items() if name.startswith(part)} for part in (GENERATOR, SAM, BACKBONE)
     )
     return GeneratorFile(method, said["options"], said["sam"], generator, sam, said["facts"], backbone)
+
+
+def classes_trained_on(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The classes, by COCO's names, that a file's training showed with masks; empty where its facts do not say."""
+    ids = {category.id: category.name for category in CATEGORIES}
+    voc = dict(enumerate(VOC_NAMES, start=1))
+    known = {"coco": ids, "pascal": voc, "voc_small": voc}
+    parts = [part for part in str(facts.get("data", "")).split("+") if part in known]
+    if len(parts) == 1 and facts.get("fold") is not None:
+        names = known[parts[0]]
+        return tuple(names[id_] for id_ in fold_categories(parts[0], tuple(names), int(facts["fold"]))[0])
+    return tuple(dict.fromkeys(name for part in parts for name in known[part].values()))
 
 
 def config_from(default: Options, options: Mapping[str, Any], where: object) -> Options:

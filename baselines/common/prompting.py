@@ -91,6 +91,10 @@ class TrainedMethod(Protocol):
         """Of the registry: those that it runs with unless told otherwise."""
         ...
 
+    def read(self, path: Path) -> GeneratorFile:
+        """A file of its weights."""
+        ...
+
 
 class SupportPrompts(ABC):
     """A prompter with trained weights: it leaves out supports without a pixel, and tells of what it was not trained for."""
@@ -210,7 +214,10 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
         said, licence = f"{own.name} {own.sha256}", own.licence
         data, classes = own.training_data, own.training_classes
     else:
-        said, licence = f"{Path(chosen).name} {sha256_file(found_weights(method, compute))}", ""
+        from baselines.common.generator_file import classes_trained_on
+
+        path = found_weights(method, compute)
+        said, licence, classes = f"{Path(chosen).name} {sha256_file(path)}", "", classes_trained_on(method.read(path).facts)
     seen = tuple(dict.fromkeys((*data, *facts.get("training_data", ()))))
     return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen, "training_classes": classes}
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "train": "train",
     "run": "run",
     "score": "score",
+    "fewshot": "fewshot",
     "submit": "submit",
     "leaderboard": "leaderboard",
     "export": "export",
@@ -70,6 +71,7 @@ def group() -> None:
     icvos score runs/support-shape                      J, F and J&F
     icvos submit check masks.zip                        every fault of somebody's masks, without the truth
     icvos leaderboard --format markdown                 rank what was scored
+    icvos fewshot --benchmark coco20i --method dcsam    the same method on images, COCO-20i and PASCAL-5i
     icvos compare runs/dcsam runs/vrp_sam               say how sure a difference is
 
     Exit codes: 2 your input, 3 data on disk, 4 a submission, 5 a method, 130 interrupted (run again to go on).

@@ -59,6 +59,7 @@ def command(
     icvos leaderboard runs --format html --out board.html --episodes 3 --benchmark ic-vos
     icvos leaderboard runs --format latex --out board.tex
     icvos leaderboard runs --by F --group class=dog
+    icvos leaderboard runs --protocol coco20i-1shot@1
     """
     import json
 
@@ -78,8 +79,11 @@ def command(
     found = list(find_results(roots))
     if not found:
         raise DataError("no results", ", ".join(map(str, roots)), expected="scored runs", fix="run `icvos score` first")
+    found, images = _parted(found, protocol)
     entries, rows = [Entry.load(path) for path in found], reported_rows() if reported else ()
-    if form == "html":
+    if images:
+        text = _images(images, form, protocol, by, group)
+    elif form == "html":
         from icvos.render.html import boards_of
 
         boards = boards_of(entries, protocol, rows)
@@ -90,10 +94,33 @@ def command(
         text = Leaderboard.collect(entries, protocol=protocol, reported=rows).render(form, by=by, group=group)
     if out:
         write_text(out, text)
-        said = {"board": str(out), "format": form, "results": len(found)}
-        click.echo(json.dumps(said, indent=1, ensure_ascii=False) if as_json else f"{len(found)} results on the board: {out}")
+        said = {"board": str(out), "format": form, "results": len(images or found)}
+        click.echo(json.dumps(said, indent=1, ensure_ascii=False) if as_json else f"{said['results']} results on the board: {out}")
     else:
         click.echo(text, nl=False)
+
+
+def _parted(paths: Sequence[Path], protocol: str | None) -> tuple[list[Path], list[Path]]:
+    """Results on clips, or those on images: one of them is empty, for the two never share a board."""
+    from icvos.results import is_image_result
+
+    images = [path for path in paths if is_image_result(path)]
+    clips = [path for path in paths if path not in images]
+    if not clips or any(path.name == f"{protocol}.json" for path in images):
+        return [], images
+    if images:
+        click.echo(f"icvos: results on images left out: {len(images)}; --protocol NAME shows them", err=True)
+    return clips, []
+
+
+def _images(paths: Sequence[Path], form: str, protocol: str | None, by: str, group: str | None) -> str:
+    from icvos.fewshot.board import image_board
+    from icvos.fewshot.results import ImageResult
+    from icvos.render.images import render_images
+
+    if group or by != "J&F":
+        raise click.UsageError("results on images are ranked by mIoU: leave --by and --group out")
+    return render_images(image_board([ImageResult.load(path) for path in paths], protocol), form)
 
 
 def _page(boards: Sequence[Leaderboard], entries: Sequence[Entry], by: str, group: str | None, pictures: Pictures | None) -> str:

@@ -74,17 +74,17 @@ def command(
     from icvos.store import PredictionStore
 
     foreign_options.check(method, foreign, compute)
-    methods = [] if method is None else _methods(method, compute, workers)
+    methods = [] if method is None else chosen_methods(method, compute, workers)
     release = options.open_benchmark(benchmark, data, davis, coco, named)
     methods = methods or [foreign_options.load(foreign, release, compute, dry_run=dry_run)]
-    roots = [(out or options.settings().runs) / _folder_name(one.card.name) for one in methods]
+    roots = [(out or options.settings().runs) / folder_name(one.card.name) for one in methods]
     keys = [(root, run_key(release, one)) for root, one in zip(roots, methods, strict=True)]
     there = [PredictionStore.resume(*key) for key in keys]  # before anything is written: one folder may hold another run
     asked = [[name for ids in planned(release, store, shard=shard, limit=limit) for name in ids] for store in there]
     plans = [_plan(release, root, ids) for root, ids in zip(roots, asked, strict=True)]
     if dry_run:
         for plan, one in zip(plans, methods, strict=True):
-            plan |= {"download_bytes": _download(one.card)} | foreign_options.command_line(one)
+            plan |= {"download_bytes": download_bytes(one.card)} | foreign_options.command_line(one)
         click.echo(json.dumps(plans if len(plans) > 1 else plans[0], indent=1) if as_json else "\n".join(map(_plan_text, plans)))
         return
     stores = [open_store(release, one, root) for one, root in zip(methods, roots, strict=True)]
@@ -108,8 +108,12 @@ def command(
         click.echo(f"icvos: {finding}", err=True)
 
 
-def _methods(said: str, compute: Compute, workers: int | None) -> list[LoadedMethod]:
-    """What `--method` names: a file's class, one method, several, or all that need no download."""
+def chosen_methods(said: str, compute: Compute, workers: int | None) -> list[LoadedMethod]:
+    """What `--method` names: a file's class, one method, several, or all that need no download.
+
+    Raises:
+        UserInputError: no such method, or several on more processes than one.
+    """
     from icvos.errors import UserInputError
     from icvos.registry import load_method
 
@@ -132,7 +136,7 @@ def _all_embedded(compute: Compute) -> list[LoadedMethod]:
     from icvos.registry import load_method, method_names
 
     installed = [load_method(name, compute) for name in method_names()]
-    methods = [one for one in installed if not one.card.variant_of and not _download(one.card)]
+    methods = [one for one in installed if not one.card.variant_of and not download_bytes(one.card)]
     if find_spec("sam2"):
         return methods
     left_out = [one.card.name for one in methods if one.card.weights != "none"]
@@ -162,7 +166,12 @@ def _rate_text(reports: list[RunReport]) -> str:
     return rate + (f" after {reports[0].warm_up_seconds:.0f} s of warm-up" if reports[0].warm_up_seconds >= 1 else "")
 
 
-def _folder_name(name: str) -> str:
+def folder_name(name: str) -> str:
+    """A method's name, if it may be that of a folder.
+
+    Raises:
+        PluginError: it may not.
+    """
     from icvos.errors import PluginError
     from icvos.handed_in.names import is_folder_name
 
@@ -196,7 +205,7 @@ def _known_weights(card: MethodCard) -> list[WeightFile]:
     return [file for name, file in weight_files().items() if f" {name} {file.public_hash} " in said]
 
 
-def _download(card: MethodCard) -> int:
+def download_bytes(card: MethodCard) -> int:
     """The bytes of weights that would be fetched first."""
     from icvos.weights import weight_path
 

@@ -19,7 +19,7 @@ from icvos.comparison.pairs import BY, Difference, Pair, Variance, mean_score, n
 from icvos.entries import Entry, comparable, labels, version_notes
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.ranks import ALPHA, PRINTED, clip_sums, groups_within_noise, intervals_of_ranks, same_tubes, tubes_by_clip
-from icvos.results import Result, abridged, find_results
+from icvos.results import Result, abridged, find_results, is_image_result
 from icvos.stats import RESAMPLES, flips_are_exact, smallest_p
 
 ORACLE = "oracle-first-frame"
@@ -127,7 +127,7 @@ def load_results(paths: Sequence[Path]) -> list[Entry]:
     """
     entries: list[Entry] = []
     for path in paths:
-        if not (found := list(find_results([path]))):
+        if not (found := [file for file in find_results([path]) if file == path or not is_image_result(file)]):
             raise DataError("no results", path, expected="a scored run", fix="run `icvos score` first or check the path")
         seen = {entry.path.resolve() for entry in entries if entry.path}
         entries += [Entry.load(file) for file in found if file.resolve() not in seen]

@@ -144,6 +144,6 @@ def release(board: Leaderboard) -> str:
     return one_line(f"{board.benchmark['name']}@{board.benchmark['version']}")
 
 
-def many(number: int, word: str) -> str:
-    """A number of things: ``1 clip``, ``2 clips``."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+def many(number: int, word: str, several: str = "") -> str:
+    """A number of things: ``1 clip``, ``2 clips``; `several` is the plural where it is another."""
+    return f"{number} {word}" if number == 1 else f"{number} {several or word + 's'}"

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,50 @@ from icvos.categories import BY_ID
 from icvos.errors import DataError
 from icvos.files import read_data
 from icvos.training.class_pictures import SMALLEST, read_picture
-from icvos.types import Image, Mask
+from icvos.types import Image, Mask, Size
 
 ARRAYS = ("heights", "widths", "names", "picture", "category", "area", "crowd", "first_outline", "outline_end", "coordinates")
+
+
+class CocoIndex:
+    """An instances file as arrays: ``heights``, ``widths``, ``names`` by picture, and where each picture's outlines are."""
+
+    def __init__(self, annotations: Path) -> None:
+        """Open it; the first time the annotations are read and their index written.
+
+        Raises:
+            DataError: the annotations are not COCO's.
+        """
+        self.folder = _index(annotations)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the arrays: whoever unpickles it maps them again."""
+        return {"folder": self.folder}
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of them, mapped."""
+        if "_mapped" not in self.__dict__:
+            self._mapped = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+        return self._mapped
+
+    def size(self, picture: int) -> Size:
+        """Height and width of a picture."""
+        return int(self.arrays["heights"][picture]), int(self.arrays["widths"][picture])
+
+    def outlines(self, picture: int) -> Iterator[tuple[int, list[list[float]]]]:
+        """The annotations of a picture that are no crowds, in the order of their ids: the class, and polygons x, y, x, y, ..."""
+        arrays = self.arrays
+        first, end = np.searchsorted(arrays["picture"], (picture, picture + 1))
+        for annotation in range(first, end):
+            if not arrays["crowd"][annotation]:
+                numbers = range(arrays["first_outline"][annotation], arrays["first_outline"][annotation + 1])
+                yield int(arrays["category"][annotation]), [self._outline(number) for number in numbers]
+
+    def _outline(self, number: int) -> list[float]:
+        ends = self.arrays["outline_end"]
+        coordinates: list[float] = self.arrays["coordinates"][ends[number - 1] if number else 0 : ends[number]].tolist()
+        return coordinates
 
 
 class CocoClassPictures:
@@ -41,8 +82,8 @@ class CocoClassPictures:
         Raises:
             DataError: the annotations are not COCO's, or none of their pictures is in the folder.
         """
-        self.images, self.folder = images, _index(annotations)
-        arrays = self._arrays
+        self.images, self.index = images, CocoIndex(annotations)
+        arrays = self.index.arrays
         there = {entry.name for entry in os.scandir(images)} if images.is_dir() else set()
         self.pictures = np.flatnonzero([name in there for name in arrays["names"].astype(str).tolist()])
         if not len(self.pictures):
@@ -50,16 +91,6 @@ class CocoClassPictures:
             raise DataError("none of the annotated pictures is there", images, expected=expected, fix="check --data")
         self._members = self._classes(arrays, smallest)
         self.categories: Mapping[int, str] = {category.id: category.name for category in BY_ID.values()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without the arrays: whoever unpickles it maps them again."""
-        return {name: value for name, value in self.__dict__.items() if name != "_mapped"}
-
-    @property
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        if "_mapped" not in self.__dict__:
-            self._mapped = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
-        return self._mapped
 
     def _classes(self, arrays: Mapping[str, NDArray[Any]], smallest: float) -> dict[int, list[int]]:
         """Class to numbers of pictures that hold enough of it and no crowd of it."""
@@ -83,28 +114,17 @@ class CocoClassPictures:
 
     def image(self, picture: int) -> Image:
         """See `ClassPictures`."""
-        return read_picture(self.images / str(self._arrays["names"][self.pictures[picture]], "ascii"))
+        return read_picture(self.images / str(self.index.arrays["names"][self.pictures[picture]], "ascii"))
 
     def mask(self, picture: int, category: int) -> Mask:
         """See `ClassPictures`."""
-        arrays, wanted = self._arrays, int(self.pictures[picture])
-        first, end = np.searchsorted(arrays["picture"], (wanted, wanted + 1))
-        size = int(arrays["heights"][wanted]), int(arrays["widths"][wanted])
-        outlines = [
-            self._outline(number)
-            for annotation in range(first, end)
-            if arrays["category"][annotation] == category and not arrays["crowd"][annotation]
-            for number in range(arrays["first_outline"][annotation], arrays["first_outline"][annotation + 1])
-        ]
+        wanted = int(self.pictures[picture])
+        size = self.index.size(wanted)
+        outlines = [outline for own, parts in self.index.outlines(wanted) if own == category for outline in parts]
         if not outlines:
             return np.zeros(size, np.bool_)
         mask: Mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(outlines, *size))) > 0
         return mask
-
-    def _outline(self, number: int) -> list[float]:
-        ends = self._arrays["outline_end"]
-        coordinates: list[float] = self._arrays["coordinates"][ends[number - 1] if number else 0 : ends[number]].tolist()
-        return coordinates
 
 
 def _index(annotations: Path) -> Path:

@@ -134,3 +134,23 @@ def test_a_window_looks_at_the_largest_part() -> None:
     assert support_window(np.zeros((5, 5), np.bool_), "object") is None
     image = np.arange(300).reshape(10, 10, 3)
     assert seen_through(image, None) is image
+
+
+@pytest.mark.parametrize(
+    ("facts", "count", "named", "left_out"),
+    [
+        ({"data": "coco", "fold": None}, 80, "toothbrush", None),
+        ({"data": "coco", "fold": 0}, 60, "bicycle", "person"),
+        ({"data": "pascal", "fold": 3}, 15, "airplane", "tv"),
+        ({"data": "voc_small+coco", "fold": None}, 80, "tv", None),
+        ({"data": "mine"}, 0, None, "person"),
+        ({}, 0, None, "person"),
+    ],
+)
+def test_weights_say_what_they_were_trained_on(facts: dict[str, object], count: int, named: str | None, left_out: str | None) -> None:
+    from baselines.common.generator_file import classes_trained_on
+
+    found = classes_trained_on(facts)
+    assert len(found) == len(set(found)) == count
+    assert named is None or named in found
+    assert left_out not in found

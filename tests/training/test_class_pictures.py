@@ -123,7 +123,7 @@ def test_real_coco_masks_are_pycocotools(sample_data: Path) -> None:
     checked = 0
     for category in data.categories:
         for picture in list(data.members(category))[:3]:
-            name = str(data._arrays["names"][data.pictures[picture]], "ascii")
+            name = str(data.index.arrays["names"][data.pictures[picture]], "ascii")
             found = expected.loadAnns(expected.getAnnIds([by_name[name]], [category], iscrowd=False))
             union = np.any([expected.annToMask(item) > 0 for item in found], axis=0)
             np.testing.assert_array_equal(data.mask(picture, category), union)

@@ -1,0 +1,234 @@
+"""Frozen episodes of images on disk: `manifest.json`, `pictures.jsonl` (hashes, masks of classes) and `episodes.jsonl`; no pixels.
+
+An episode asks for a class in one picture, so to the runner it is one of a clip of one frame. `roots.json` beside the files says
+where the pictures lie on this machine; it is not part of the release.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from icvos.benchmark import EPISODES, MANIFEST, ROOTS, Name, RelativePath, Sha256, Side
+from icvos.categories import BY_ID
+from icvos.errors import DataError, UserInputError
+from icvos.fewshot.folds import FOLDS, fold_classes
+from icvos.fewshot.protocols import PROTOCOLS, VERSION, ImageProtocol
+from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
+from icvos.masks import check_rle, decode_rle
+from icvos.types import RLE, Category, Clip, Episode, Frame, Mask, Support, Tube
+
+PICTURES = "pictures.jsonl"
+AGAIN = "remove the folder and run the same command again"
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageManifest(_Record):
+    """What was asked for: all that decides the episodes, and what was left out."""
+
+    format: Literal["icvos-images/1"] = "icvos-images/1"
+    name: Name
+    version: Name = str(VERSION)
+    benchmark: Literal["coco20i", "pascal5i", "coco2pascal"]
+    fold: Annotated[int, Field(ge=0, lt=FOLDS)]
+    shots: Annotated[int, Field(gt=0)]
+    seed: int
+    protocol: Literal["native", "native-10k", "hsnet", "pfenet", "bam", "dcsam", "matcher"]
+    episodes: Annotated[int, Field(gt=0)]
+    source: Literal["coco", "pascal"]
+    pool: Name  # which pictures: val2014, val, all, ...
+    classes: tuple[str, ...] = Field(min_length=1)
+    left_out: tuple[str, ...] = ()  # classes of the fold without enough pictures
+    absent: int = 0  # listed pictures that were not on disk
+
+
+class PictureRecord(_Record):
+    """One picture: its file, and the mask of each class that an episode asks or shows in it; `void` counts nowhere."""
+
+    name: Name
+    file: RelativePath
+    sha256: Sha256
+    size: tuple[Side, Side]
+    masks: dict[int, str]  # COCO id -> counts
+    void: str | None = None
+
+    @model_validator(mode="after")
+    def _whole_masks(self) -> PictureRecord:
+        for counts in (*self.masks.values(), *([self.void] if self.void else [])):
+            check_rle(RLE(self.size, counts))
+        if not set(self.masks) <= set(BY_ID):
+            raise ValueError("a class that is none of COCO's")
+        return self
+
+
+class ImageEpisodeRecord(_Record):
+    """One line of `episodes.jsonl`."""
+
+    query: Name
+    class_id: int
+    supports: tuple[Name, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class ImageRelease:
+    """A release of images, opened. The runner takes it as it takes one of clips."""
+
+    path: Path
+    manifest: ImageManifest
+    pictures: Mapping[str, PictureRecord]
+    records: tuple[ImageEpisodeRecord, ...]
+    digest: str
+    root: Path
+
+    @classmethod
+    def open(cls, path: Path, root: Path | None = None) -> ImageRelease:
+        """Read the release in the folder `path`; `root` overrides where its pictures lie.
+
+        Raises:
+            UserInputError: there is no release of images.
+            DataError: its files are corrupt or do not fit together.
+        """
+        if not (path / MANIFEST).is_file():
+            raise UserInputError("no release of images here", path, fix="make one with `icvos fewshot`")
+        data = [read_data(path / name) for name in (MANIFEST, PICTURES, EPISODES)]
+        digest = hashlib.sha256(b"\0".join(data)).hexdigest()
+        manifest = _parsed(ImageManifest, parse_json(data[0], path / MANIFEST), str(path / MANIFEST))
+        pictures = {one.name: one for one in _lines(PictureRecord, data[1], path / PICTURES)}
+        records = _lines(ImageEpisodeRecord, data[2], path / EPISODES)
+        known = root or _remembered(path / ROOTS, manifest.source)
+        release = cls(path, manifest, pictures, records, digest, known)
+        release._check()
+        return release
+
+    def __reduce__(self) -> tuple[Callable[[Path, Path], ImageRelease], tuple[Path, Path]]:
+        """Another process opens the release for itself."""
+        return ImageRelease.open, (self.path, self.root)
+
+    @property
+    def label(self) -> str:
+        """``name@version#digest`` for messages and signatures."""
+        return f"{self.manifest.name}@{self.manifest.version}#{self.digest[:12]}"
+
+    @property
+    def protocol(self) -> ImageProtocol:
+        """How it is scored."""
+        return PROTOCOLS[self.manifest.protocol]
+
+    @property
+    def classes(self) -> tuple[Category, ...]:
+        """Those that are asked for."""
+        return tuple(
+            category for category in fold_classes(self.manifest.benchmark, self.manifest.fold) if category.name in self.manifest.classes
+        )
+
+    @cached_property
+    def tubes(self) -> dict[str, Tube]:
+        """What is asked for in each picture, by ``source/picture/class``."""
+        return {episode.tube.id: episode.tube for episode in self.episodes}
+
+    @cached_property
+    def episodes(self) -> tuple[Episode, ...]:
+        """Every episode, in order."""
+        return tuple(self._episode(episode_id, record) for episode_id, record in zip(self.episode_ids, self.records, strict=True))
+
+    @cached_property
+    def episode_ids(self) -> tuple[str, ...]:
+        """``source/picture/class#e0``, numbered in order; they need no data on disk."""
+        source = self.manifest.source
+        return tuple(f"{source}/{one.query}/{BY_ID[one.class_id].slug}#e{number}" for number, one in enumerate(self.records))
+
+    def truth(self, record: ImageEpisodeRecord) -> tuple[Mask, Mask | None]:
+        """What is to be found, and what counts nowhere, each (H, W) bool."""
+        picture = self.pictures[record.query]
+        void = decode_rle(RLE(picture.size, picture.void)) if picture.void else None
+        return decode_rle(RLE(picture.size, picture.masks[record.class_id])), void
+
+    def _episode(self, episode_id: str, record: ImageEpisodeRecord) -> Episode:
+        picture, category = self.pictures[record.query], BY_ID[record.class_id]
+        frame = Frame(picture.name, self.root / picture.file, None, picture.sha256)
+        clip = Clip(self.manifest.source, picture.name, picture.size, (frame,))
+        return Episode(episode_id, Tube(clip, category, ()), tuple(self._support(name, category) for name in record.supports))
+
+    def _support(self, name: str, category: Category) -> Support:
+        picture = self.pictures[name]
+        return Support(self.root / picture.file, RLE(picture.size, picture.masks[category.id]), category, name, picture.sha256)
+
+    def _check(self) -> None:
+        if len(self.records) != self.manifest.episodes:
+            where = self.path / EPISODES
+            raise DataError("episodes are missing or too many", where, len(self.records), self.manifest.episodes, AGAIN)
+        asked = {category.id for category in self.classes}
+        for number, record in enumerate(self.records):
+            for name in (record.query, *record.supports):
+                if name not in self.pictures or record.class_id not in asked or record.class_id not in self.pictures[name].masks:
+                    raise DataError("an episode without its picture", f"{self.path / EPISODES}, line {number + 1}", name, fix=AGAIN)
+
+
+def write_images(
+    path: Path, manifest: ImageManifest, pictures: Sequence[PictureRecord], records: Sequence[ImageEpisodeRecord], root: Path
+) -> ImageRelease:
+    """Write a release of images into the folder `path` and open it; the same arguments give the same bytes.
+
+    Raises:
+        UserInputError: the folder holds another release or other files.
+    """
+    # the manifest last: with it the release is there
+    texts = {PICTURES: _text(pictures), EPISODES: _text(records), MANIFEST: to_json(manifest.model_dump(mode="json"))}
+    entries = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+    strangers = [name for name in entries if name not in {*texts, ROOTS} and not name.endswith(".partial")]
+    if strangers:
+        raise UserInputError("the folder holds other files", path, ", ".join(strangers[:3]), "an empty folder", "give another --releases")
+    if (path / MANIFEST).is_file():
+        other = [name for name, text in texts.items() if not (path / name).is_file() or read_data(path / name) != text.encode()]
+        if other:
+            fix = "remove the folder, or give another --releases"
+            raise UserInputError(f"the folder belongs to another release, {other[0]} differs", path, fix=fix)
+    write_text(path / ROOTS, to_json({manifest.source: str(root.resolve())}))
+    for name, text in texts.items():
+        write_text(path / name, text)
+    return ImageRelease.open(path)
+
+
+def _text(records: Sequence[BaseModel]) -> str:
+    return "".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
+
+
+def _remembered(path: Path, source: str) -> Path:
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict) or not isinstance(found.get(source), str):
+        raise UserInputError(f"where is {source}?", path, fix=f"say --{source} DIR")
+    return Path(found[source])
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def _lines(kind: type[R], data: bytes, path: Path) -> tuple[R, ...]:
+    found = []
+    for number, line in enumerate(data.splitlines(), 1):
+        where = f"{path}, line {number}"
+        try:
+            found.append(_parsed(kind, json.loads(line), where))
+        except (ValueError, RecursionError) as error:
+            raise DataError("corrupt JSON", where, json_fault(error), "one record a line", AGAIN) from error
+    return tuple(found)
+
+
+def _parsed(kind: type[R], data: Any, where: str) -> R:
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the whole"
+        found = first["msg"].removeprefix("Value error, ")
+        raise DataError("a release of images with a wrong field", f"{where}, {field}", found, fix=AGAIN) from error

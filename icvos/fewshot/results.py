@@ -1,0 +1,134 @@
+"""The result of one run on one fold of images: scores with all that is needed to trust them, one JSON file."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from icvos import __version__
+from icvos.cards import card_faults
+from icvos.errors import DataError
+from icvos.fewshot.folds import FOLDS
+from icvos.fewshot.freeze import protocol_id
+from icvos.fewshot.release import ImageRelease
+from icvos.fewshot.scoring import EpisodeCounts, by_class, summarise_counts
+from icvos.files import read_json, to_json, write_text
+from icvos.render.text import many
+from icvos.results import IMAGE_FORMAT, abridged
+
+Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Interval = tuple[Score, Score] | None
+
+
+class ClassScore(BaseModel):
+    """One class: its IoU and how often it was asked for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    IoU: Score
+    episodes: Annotated[int, Field(gt=0)]
+
+
+class ImageResult(BaseModel):
+    """One run on one fold under one protocol. Intervals are of 95 %, by a bootstrap over pictures; scores lie in [0, 1]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    format: Literal["icvos-image-result/1"] = "icvos-image-result/1"
+    signature: str = ""
+    method: dict[str, Any]  # the card as plain data
+    protocol: str
+    release: str
+    digest: str
+    fold: Annotated[int, Field(ge=0, lt=FOLDS)]
+    shots: Annotated[int, Field(gt=0)]
+    seed: int
+    episodes: Annotated[int, Field(gt=0)]
+    environment: dict[str, str]
+    mIoU: Score
+    FB_IoU: Score
+    mIoU_interval: Interval
+    FB_IoU_interval: Interval
+    classes: dict[str, ClassScore] = Field(min_length=1)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def own_signature(self) -> str:
+        """One line that tells two numbers apart that must not be compared."""
+        parts = {
+            "icvos": self.environment.get("icvos", "unknown"),
+            "release": f"{self.release}#{self.digest[:12]}",
+            "protocol": self.protocol,
+            "method": f"{self.method['name']}@{self.method.get('version', '1')}",
+            "weights": abridged(self.method.get("weights", "none")),
+            "precision": abridged(self.method.get("precision", "none")),
+        }
+        return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+    @property
+    def seen_classes(self) -> tuple[str, ...]:
+        """The classes asked for that the method's card names as seen in training: contamination."""
+        return tuple(name for name in self.classes if name in self.method.get("training_classes", ()))
+
+    @classmethod
+    def load(cls, path: Path) -> ImageResult:
+        """The result stored at `path`.
+
+        Raises:
+            DataError: it is not a result on images.
+        """
+        try:
+            result = cls.model_validate(read_json(path))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            raise DataError("not a result on images", path, found, IMAGE_FORMAT, "score the run again") from error
+        for fault in card_faults(result.method):
+            raise DataError("a result with a wrong card", f"{path}, {fault.field}", fault.found, fault.expected, "score the run again")
+        if result.signature != result.own_signature:
+            raise DataError("a result whose signature is not its own", path, fix="score the run again")
+        return result
+
+
+def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mapping[str, Any], notes: Sequence[str] = ()) -> ImageResult:
+    """The result of counted episodes; `notes` are added to what the release itself leaves out."""
+    scores, often, manifest = summarise_counts(rows), by_class(rows), release.manifest
+    unasked = [name for name in manifest.classes if name not in often]
+    few = f"{many(len(manifest.left_out), 'class', 'classes')} with too few pictures left out: {', '.join(manifest.left_out)}"
+    said = [few] if manifest.left_out else []
+    said += [f"{many(manifest.absent, 'listed picture')} absent"] if manifest.absent else []
+    said += [f"classes that no episode asks for: {', '.join(unasked)}"] if unasked else []
+    result = ImageResult(
+        method=dict(card),
+        protocol=protocol_id(manifest),
+        release=f"{manifest.name}@{manifest.version}",
+        digest=release.digest,
+        fold=manifest.fold,
+        shots=manifest.shots,
+        seed=manifest.seed,
+        episodes=len(rows),
+        environment={"icvos": __version__, "numpy": version("numpy")},
+        mIoU=scores.miou,
+        FB_IoU=scores.fb_iou,
+        mIoU_interval=scores.miou_interval,
+        FB_IoU_interval=scores.fb_interval,
+        classes={name: ClassScore(IoU=scores.classes[name], episodes=often[name]) for name in often},
+        notes=(*said, *notes),
+    )
+    return result.model_copy(update={"signature": result.own_signature})
+
+
+def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Path:
+    """Write the result and what was counted in each episode into `folder`; returns the result's path, written last."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["episode", "class", "intersection", "union", "rest_intersection", "rest_union"])
+    lines.writerows([row.id, row.category, *row.counts] for row in rows)
+    write_text(folder / f"{result.protocol}.episodes.csv", text.getvalue())
+    path = folder / f"{result.protocol}.json"
+    write_text(path, to_json(result.model_dump(mode="json")))
+    return path
