@@ -622,7 +622,7 @@ def test_ctrl_c_is_one_sentence_and_can_be_resumed(
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 130, (out, err)
-    assert err.strip() == "interrupted; what is done is kept, run the same command again to go on"
+    assert err.strip() == "icvos: interrupted; what is done is kept, run the same command again to go on."
     assert time.monotonic() - pressed < 4.5  # what was begun is not finished first
     assert not leftovers(tmp_path) and len(predictions(tmp_path / "slow")) < EPISODES
     assert icvos("run", "--method", slow_method, "--benchmark", toy_release, "--out", tmp_path).code == 0
