@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -45,6 +45,7 @@ class Draft:
     sources: Mapping[str, SourceRecord]
     roots: Mapping[str, Path]  # of every source, and of the supports under "coco"
     known_issues: tuple[KnownIssue, ...] = ()  # of the sources' truth; those of the release's clips are carried
+    shots: int = 1  # supports an episode
 
 
 def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progress: OnProgress = lambda done, total: None) -> Benchmark:
@@ -61,7 +62,7 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
         raise DataError(
             "no tube qualifies", out, expected="at least one class of one clip", fix="run `icvos build --dry-run` to see why each is out"
         )
-    supports = draw_supports(tubes, pool, draft.seed)
+    supports = draw_supports(tubes, pool, draft.seed, draft.shots)
     sizes = _sizes(tubes, supports, pool)
     _check_sizes(sizes)
     hashes = _hash_all(sorted(sizes), on_progress)
@@ -77,24 +78,25 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
         version=draft.version,
         seed=draft.seed,
         draws=DRAWS,
-        rules=dict(draft.rules),
+        rules=dict(draft.rules) | ({"shots": str(draft.shots)} if draft.shots > 1 else {}),
         sources=dict(sorted(draft.sources.items())),
         clips=tuple(clips),
         known_issues=carried(draft.known_issues, ordered),
     )
     records = [
-        EpisodeRecord(id=f"{tube.id}#s{draw}", supports=(_support_record(candidate, pool, hashes),))
+        EpisodeRecord(id=f"{tube.id}#s{draw}", supports=tuple(_support_record(candidate, pool, hashes) for candidate in drawn))
         for tube in ordered
-        for draw, candidate in enumerate(supports[tube.id])
+        for draw, drawn in enumerate(supports[tube.id])
     ]
     return write_release(out, manifest, records, draft.roots)
 
 
-def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tuple[SupportCandidate, ...]]:
-    """Five supports a tube: the usable images of its class in the order of a hash of seed, tube and image.
+def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str, shots: int = 1) -> dict[str, tuple[tuple[SupportCandidate, ...], ...]]:
+    """Five draws a tube, each of so many supports: the usable images of its class in the order of a hash of seed, tube and image.
 
     Adding clips, tubes or even images never moves the order of the others. Where the pool has fewer than five images of
-    a class, they are taken round again, so that every tube has five draws.
+    a class, they are taken round again, so that every tube has five draws. The first support of several is that of one, so that
+    numbers of shots are compared in pairs; a draw holds no image twice, and all there are where they are fewer than `shots`.
     """
     drawn = {}
     for tube in tubes:
@@ -104,14 +106,22 @@ def draw_supports(tubes: Iterable[Tube], pool: Coco, seed: str) -> dict[str, tup
                 "no usable support", tube.id, f"no image of {tube.category.name} in {pool.path}", fix="give the full COCO val set"
             )
         order = sorted(candidates, key=lambda candidate: sha256_text(f"{seed}|{tube.id}|{candidate.image_id}"))
-        drawn[tube.id] = tuple(order[draw % len(order)] for draw in range(DRAWS))
+        drawn[tube.id] = tuple(_draw(order, draw, shots) for draw in range(DRAWS))
     return drawn
 
 
-def _sizes(tubes: Iterable[Tube], supports: Mapping[str, Sequence[SupportCandidate]], pool: Coco) -> dict[Path, Size]:
+def _draw(order: Sequence[SupportCandidate], draw: int, shots: int) -> tuple[SupportCandidate, ...]:
+    """The draw's own image, then those that no draw has for its own, as far as there are such."""
+    own, start = draw % len(order), DRAWS + draw * (shots - 1)
+    others = ((start + number) % len(order) for number in range(len(order)))
+    return tuple(order[place] for place in (own, *islice((place for place in others if place != own), shots - 1)))
+
+
+def _sizes(tubes: Iterable[Tube], supports: Mapping[str, Sequence[Sequence[SupportCandidate]]], pool: Coco) -> dict[Path, Size]:
     """Every file of the release, and the size that it must have."""
     sizes = {path: tube.clip.size for tube in tubes for frame in tube.clip.frames for path in (frame.image, frame.mask) if path}
-    return sizes | {pool.root / candidate.file: candidate.mask.size for drawn in supports.values() for candidate in drawn}
+    candidates = chain.from_iterable(drawn for draws in supports.values() for drawn in draws)
+    return sizes | {pool.root / candidate.file: candidate.mask.size for candidate in candidates}
 
 
 def _check_sizes(sizes: Mapping[Path, Size]) -> None:

@@ -136,10 +136,24 @@ def test_an_image_more_moves_only_the_draws_that_it_takes(tmp_path: Path, data: 
     before = draw_supports(tubes, Coco(data / "COCO"), "icvos")
     more = draw_supports(tubes, Coco(make_coco(tmp_path / "larger", images=8)), "icvos")
     for tube in tubes:
-        old = [candidate.image_id for candidate in before[tube.id]]
-        new = [candidate.image_id for candidate in more[tube.id]]
+        old = [candidate.image_id for (candidate,) in before[tube.id]]
+        new = [candidate.image_id for (candidate,) in more[tube.id]]
         kept = [image for image in new if image in old]
         assert kept == old[: len(kept)]
+
+
+def test_several_shots_begin_with_the_one_and_hold_no_image_twice(icvos: Icvos, tmp_path: Path, toy_data: Path, toy_release: Path) -> None:
+    said = icvos("build", "--data", toy_data, "--out", tmp_path / "R", "--shots", 4)
+    assert said.code == 0 and "fewer than 20 usable support images" in said.err
+    one, four = Benchmark.open(toy_release), Benchmark.open(tmp_path / "R")
+    assert four.manifest.rules["shots"] == "4" and "shots" not in one.manifest.rules and four.digest != one.digest
+    for single, several in zip(one.records, four.records, strict=True):
+        images = [support.image_id for support in several.supports]
+        assert images[0] == single.supports[0].image_id and len(images) == len(set(images)) == 4
+    assert icvos("build", "--data", toy_data, "--out", tmp_path / "all", "--shots", 9).code == 0
+    assert {len(record.supports) for record in Benchmark.open(tmp_path / "all").records} == {6}  # as many as there are
+    assert icvos("verify", tmp_path / "R").code == 0
+    assert icvos("run", "--method", "support-shape", "--benchmark", tmp_path / "R", "--out", tmp_path / "runs").code == 0
 
 
 def test_the_seed_decides_the_draw(icvos: Icvos, toy_data: Path, toy_release: Path, tmp_path: Path) -> None:

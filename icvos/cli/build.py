@@ -59,6 +59,7 @@ class _Release:
     name: str
     version: str
     seed: str
+    shots: int
     min_support_area: int
 
 
@@ -88,6 +89,7 @@ def command(
     name: str,
     release_version: str,
     seed: str,
+    shots: int,
     support_split: str | None,
     min_support_area: int,
     candidates: Path | None,
@@ -103,6 +105,7 @@ def command(
     \b
     icvos build --sources davis --davis /data/DAVIS --coco /data/COCO --out ic-vos
     icvos build --sources davis,mose,lvos2 --data /data --dry-run
+    icvos build --sources davis --data /data --shots 5 --out ic-vos-5
     icvos build --sources mose --data /data --labels ann.csv --labels bob.csv --candidates to-review
     icvos build --decisions to-review/decisions.jsonl --out ic-vos
     icvos build --data /data --explain bear
@@ -110,7 +113,7 @@ def command(
     from curation.sources.coco import Coco
 
     where, chosen = _Where(data, davis, coco, named), _Chosen(sources, labels, min_area, min_length, resolution)
-    release = _Release(out, name, release_version, seed, min_support_area)
+    release = _Release(out, name, release_version, seed, shots, min_support_area)
     if explain:
         _explain(explain, chosen, where, decisions, candidates, support_split, min_support_area, as_json)
         return
@@ -131,7 +134,7 @@ def command(
         _materialise(benchmark, materialise)
     report.show(curated, report.release_summary(benchmark), as_json)
     if benchmark:
-        report.warn_of_repeats(curated, pool)
+        report.warn_of_repeats(curated, pool, shots)
 
 
 def _curated(names: list[str], roots: dict[str, Path], pool: Coco, chosen: _Chosen) -> tuple[Curated, dict[str, str]]:
@@ -195,7 +198,7 @@ def _freeze(release: _Release, curated: Curated, pool: Coco, rules: dict[str, st
 
     stated = rules | {"min-support-area": f"{release.min_support_area} px", "support-split": pool.split}
     records = {name: source_record(name, pool.split if name == "coco" else "") for name in roots}
-    draft = Draft(release.name, release.version, release.seed, stated, records, roots, known_issues())
+    draft = Draft(release.name, release.version, release.seed, stated, records, roots, known_issues(), release.shots)
     with file_bar("hashing") as on_progress:
         return freeze(release.out or options.settings().benchmark, draft, curated.tubes, pool, on_progress)
 

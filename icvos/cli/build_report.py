@@ -75,15 +75,17 @@ def _summary(curated: Curated) -> dict[str, Any]:
     return {"tubes": tubes, "left_out": [asdict(entry) for entry in curated.left_out]}
 
 
-def warn_of_repeats(curated: Curated, pool: Coco) -> None:
-    """Note the classes with fewer usable supports than draws."""
+def warn_of_repeats(curated: Curated, pool: Coco, shots: int) -> None:
+    """Note the classes with fewer usable supports than five draws have."""
     from curation.freeze import DRAWS
 
     few = {tube.category.name: len(pool.candidates(tube.category)[0]) for tube in curated.tubes}
-    few = {name: count for name, count in sorted(few.items()) if count < DRAWS}
-    if few:
-        listed = ", ".join(f"{name} {count}" for name, count in few.items())
+    few = {name: count for name, count in sorted(few.items()) if count < DRAWS * shots}
+    listed = ", ".join(f"{name} {count}" for name, count in few.items())
+    if few and shots == 1:
         click.echo(f"note: fewer than {DRAWS} usable support images, so that draws repeat: {listed}", err=True)
+    elif few:
+        click.echo(f"note: fewer than {DRAWS * shots} usable support images, so that draws share some or hold fewer: {listed}", err=True)
 
 
 def show_explained(found: Sequence[Explained], as_json: bool) -> None:

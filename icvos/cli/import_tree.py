@@ -31,6 +31,7 @@ def command(
     name: str,
     release_version: str,
     seed: str,
+    shots: int,
     support_split: str | None,
     min_support_area: int,
     as_json: bool,
@@ -73,7 +74,7 @@ def command(
     if IMPORTED in used:
         records[IMPORTED] = SourceRecord(title="a tree in the official IC-VOS layout", page="", licence="as its sources")
     rules = {"min-support-area": f"{min_support_area} px", "support-split": pool.split}
-    draft = Draft(name, release_version, seed, rules, records, {**used, "coco": roots["coco"]})
+    draft = Draft(name, release_version, seed, rules, records, {**used, "coco": roots["coco"]}, shots=shots)
     with file_bar("hashing") as on_progress:
         benchmark = freeze(out or options.settings().benchmark, draft, tubes, pool, on_progress)
     if as_json:

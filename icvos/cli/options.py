@@ -69,12 +69,13 @@ def compute(command: Command) -> Command:
 
 
 def release(name: str) -> Callable[[Command], Command]:
-    """What every release is asked: --out, --name, --release-version, --seed, --support-split and --min-support-area."""
+    """What every release is asked: --out, --name, --release-version, --seed, --shots, --support-split and --min-support-area."""
 
     def add(command: Command) -> Command:
         for option in (
             click.option("--min-support-area", type=click.IntRange(1), default=1024, show_default=True, help="Of a support, in pixels."),
             click.option("--support-split", help="COCO's split for supports.  [default: val2017, or val2014]"),
+            click.option("--shots", type=click.IntRange(1), default=1, show_default=True, help="Supports an episode."),
             click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports."),
             click.option("--release-version", default="1", show_default=True, callback=plain_name, help="The release's version."),
             click.option("--name", default=name, show_default=True, callback=plain_name, help="The release's name."),
