@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from icvos.reproduce.recipes import Column
     from icvos.reproduce.report import Report, ReportRow
 
+_NUMBERS = re.compile(r"[-+0-9.,M\[\] ]*")
 FORMATS = ("markdown", "latex", "html")
 FULL = "Full scale. Ours are measured on what is at hand here, which is not the paper's own data wherever a note says so."
 Cells: TypeAlias = tuple[str, str, tuple[str, ...]]  # label, "paper" or "ours" or "difference", cells
@@ -117,13 +119,18 @@ def report_markdown(report: Report) -> str:
     """GitHub-flavoured markdown."""
     escape = markdown.escape
     head = ["", "", *(escape(column.name) for column in report.recipe.columns)]
-    lines = [head, *([escape(name), what, *map(escape, cells)] for name, what, cells in lines_of(report))]
+    lines = [head, *([escape(name), what, *map(_cell, cells)] for name, what, cells in lines_of(report))]
     parts = [f"# {escape(report.recipe.source)}: {escape(report.recipe.title)}", f"**{escape(label_of(report))}**"]
     parts += [*map(escape, map(one_line, report.recipe.notes)), markdown.pipe_table(lines, "ll" + "r" * len(report.recipe.columns))]
     parts.append(escape(f"Rows: {state_of(report)}. {cost_of(report)}"))
     for title, items in _lists(report):
         parts += [f"## {title}", "\n".join(f"- {escape(said)}" for said in items)]
     return "\n\n".join(parts) + "\n"
+
+
+def _cell(cell: str) -> str:
+    """A cell as markdown: numbers with intervals are ours and stay as they are."""
+    return cell if _NUMBERS.fullmatch(cell) else markdown.escape(cell)
 
 
 def report_latex(report: Report) -> str:

@@ -13,7 +13,8 @@ MASKS_PER_SECOND = 25.0  # one object, SAM 2.1 Hiera-L
 BYTES_PER_MASK = 1500  # as icvos stores it, at 480p
 RECKONED = (
     f"Training: arithmetic of a step at {TFLOPS:.0f} TFLOP/s, frozen features computed anew at each step; prediction: "
-    f"{MASKS_PER_SECOND:.0f} masks/s; disk: data sets and weights that are not there yet, {BYTES_PER_MASK} bytes a mask. Good to a factor of three."
+    f"{MASKS_PER_SECOND:.0f} masks/s; disk: data sets and weights that are not there yet, {BYTES_PER_MASK} bytes a mask. "
+    "Good to a factor of three."
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -56,7 +56,7 @@ def need(name: str, here: Here) -> Need:
     """
     kind, colon, rest = name.partition(":")
     if colon:
-        return {"weights": _weights, "command": _command, "method": _method, "file": _file}[kind](name, rest, here)
+        return _NAMED[kind](name, rest, here)
     try:
         entry = described()["needs"][name]
     except KeyError as error:
@@ -92,9 +92,18 @@ def _release(entry: Mapping[str, Any], here: Here) -> bool:
     return bool(here.digest) and set(entry["sources"]) <= here.sources
 
 
-_PRESENT = {
+def _packages(entry: Mapping[str, Any], here: Here) -> bool:
+    return all(find_spec(package) for package in entry["packages"])
+
+
+def _gpu(entry: Mapping[str, Any], here: Here) -> bool:
+    return GPU.exists()
+
+
+_PRESENT: Mapping[str, Callable[[Mapping[str, Any], Here], bool]] = {
     "folder": _folder,
     "release": _release,
-    "packages": lambda entry, here: all(find_spec(package) for package in entry["packages"]),
-    "gpu": lambda entry, here: GPU.exists(),
+    "packages": _packages,
+    "gpu": _gpu,
 }
+_NAMED: Mapping[str, Callable[[str, str, Here], Need]] = {"weights": _weights, "command": _command, "method": _method, "file": _file}

@@ -54,9 +54,8 @@ def read(job: Job, here: Here) -> Reading | None:
         return None
     reading = READERS[job.reads](job.file, job)
     if here.digest and reading.release and reading.release != here.digest:
-        raise UserInputError(
-            "a run of another release", job.file, reading.release[:12], here.digest[:12], "name its release with --benchmark, or other --runs"
-        )
+        fix = "name its release with --benchmark, or other --runs"
+        raise UserInputError("a run of another release", job.file, reading.release[:12], here.digest[:12], fix)
     return reading
 
 
@@ -97,7 +96,9 @@ def _validation(path: Path, job: Job) -> Reading:
 def _sizes(path: Path, job: Job) -> Reading:
     data = _json(path, "icvos-sizes/1")
     keys = ("parameters", "sam_parameters", "prompting_gflop", "backbone_gflop", "sam_gflop")
-    return Reading({key: Value(float(data[key])) for key in keys}, f"icvos sizes: {data['method']}, {data['sam'] or 'no SAM'}, {data['backbone']}")
+    return Reading(
+        {key: Value(float(data[key])) for key in keys}, f"icvos sizes: {data['method']}, {data['sam'] or 'no SAM'}, {data['backbone']}"
+    )
 
 
 def _fewshot(path: Path, job: Job) -> Reading:
@@ -109,7 +110,9 @@ def _fewshot(path: Path, job: Job) -> Reading:
 
 def shifted() -> Reading:
     """The folds of Table 11: derived, not read."""
-    return Reading({f"fold{fold}": Value(", ".join(names)) for fold, names in enumerate(shifted_folds())}, "derived from both lists of classes")
+    return Reading(
+        {f"fold{fold}": Value(", ".join(names)) for fold, names in enumerate(shifted_folds())}, "derived from both lists of classes"
+    )
 
 
 def _json(path: Path, form: str) -> Mapping[str, Any]:

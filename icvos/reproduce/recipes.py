@@ -96,7 +96,8 @@ def _recipe(name: str, data: Mapping[str, Any]) -> Recipe:
 
 
 def _column(entry: Mapping[str, Any]) -> Column:
-    column = Column(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    column = Column(**values)
     if column.form not in FORMS:
         raise ValueError(f"the form {column.form!r}")
     return column

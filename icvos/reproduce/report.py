@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from icvos.errors import IcvosError
 from icvos.reproduce.costs import Estimate, estimate
 from icvos.reproduce.jobs import Here, Job, all_jobs, jobs_of
 from icvos.reproduce.needs import Need, needs_of
@@ -144,5 +143,3 @@ def ready(recipe: Recipe, here: Here, failed: Mapping[str, str]) -> Job | None:
         if before == [job] and job.commands and job.name not in failed and not any(need.missing for need in needs_of(before, here)):
             return job
     return None
-
-
