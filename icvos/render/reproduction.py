@@ -36,7 +36,7 @@ def label_of(report: Report) -> str:
     """What the numbers are, said before any of them."""
     if report.scale == "full":
         return FULL
-    size = f" {'; '.join(report.sizes)};" if report.sizes else ""
+    size = f" {one_line('; '.join(report.sizes))};" if report.sizes else ""
     what = f" {report.recipe.sample}" if report.recipe.sample else ""
     return f"Sample scale: embedded models,{size or ' nothing measured yet;'} not comparable with the paper.{what}"
 

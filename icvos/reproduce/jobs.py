@@ -13,6 +13,7 @@ from typing import Any
 from icvos.errors import DataError
 from icvos.files import read_json
 from icvos.reproduce.recipes import DATA, Recipe, RecipeRow, Use
+from icvos.weights import REGISTRY
 
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -106,6 +107,7 @@ def job(name: str, values: Mapping[str, str], here: Here) -> Job:
         raise DataError("no such job", f"{name}, {here.scale}", fix="mend the recipe") from error
     values = {**known["defaults"][here.scale], **template.get("with", {}), **values}
     places = {**values, "release": str(here.release), "work": str(here.work), "digest": here.digest[:12] or "unbuilt"}
+    places["embedded"] = str(REGISTRY.parent)  # the folder of the weights that come along
     places |= {root: str(here.roots.get(root, f"<{root}>")) for root in known["roots"]}
     places["data_root"] = places[values["data"]]
     own = {**places, "runs": str(here.runs[-1])}

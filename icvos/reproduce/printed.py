@@ -38,7 +38,8 @@ def _mean_flag(column: Column, cells: Mapping[str, str]) -> str:
     # Both the mean and its parts are rounded, each by half a unit of the last digit at most.
     if abs(printed - mean) <= 10.0**-digits + 1e-9:
         return ""
-    return f"{column.name} printed {cells[column.name]}, the mean of {', '.join(column.mean_of)} is {f'{mean:.{digits + 1}f}'.removesuffix('0')}"
+    said = f"{mean:.{digits + 1}f}".removesuffix("0")
+    return f"{column.name} printed {cells[column.name]}, the mean of {', '.join(column.mean_of)} is {said}"
 
 
 def _ratio_flag(column: Column, cells: Mapping[str, str]) -> str:
