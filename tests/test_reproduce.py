@@ -114,17 +114,14 @@ def test_table_4_is_that_of_the_board() -> None:
 
     recipe = load_recipe("table4")
     for row, reported in zip(recipe.rows, reported_rows(), strict=True):
-        assert (row.label, *map(number, row.paper)) == (
-            reported.method,
-            *(round(100 * x, 2) for x in (reported.J, reported.F, reported.JF)),
-        )
+        scores = tuple(round(100 * score, 2) for score in (reported.J, reported.F, reported.JF))
+        assert (row.label, *map(number, row.paper)) == (reported.method, *scores)
         assert bool(flags(recipe.columns, row.paper)) == bool(reported.flag)
 
 
 def test_the_papers_own_slips_are_found(tmp_path: Path) -> None:
-    found = {
-        (name, row.label): row.flags for name in NAMES for row in build_report(load_recipe(name), here("full", tmp_path)).rows if row.flags
-    }
+    reports = {name: build_report(load_recipe(name), here("full", tmp_path)) for name in ("table1", "table2", "table3", "table4", "table5")}
+    found = {(name, row.label): row.flags for name, report in reports.items() for row in report.rows if row.flags}
     assert ("table4", "Matcher + SAM2") in found
     assert found["table1", "MOSE"] == ("Mean Frames printed 73, Total Frames / Videos is 74.3",)
     assert any("+0.6" in flag for flag in found["table5", "+ SAM Feature Fusion"])
@@ -182,12 +179,10 @@ def floors(toy_release: Path, tmp_path: Path, icvos: Icvos) -> Path:
 def recipe_of(*methods: str, label: str = "") -> Recipe:
     columns = (Column("J"), Column("F"), Column("J&F", mean_of=("J", "F")))
     fills = {column.name: column.name for column in columns}
-    rows = [
-        RecipeRow(label or name, ("50.00", "", "40.00"), {s: (Use("run", {"method": name}, fills),) for s in SCALES}) for name in methods
-    ]
-    return Recipe(
-        "table4", "Floors", "Test, Table 4", columns, (*rows, RecipeRow("other", ("1", "1", "1"), dict.fromkeys(SCALES, ()), why="no"))
-    )
+    paper = ("50.00", "", "40.00")
+    rows = [RecipeRow(label or name, paper, dict.fromkeys(SCALES, (Use("run", {"method": name}, fills),))) for name in methods]
+    other = RecipeRow("other", ("1", "1", "1"), dict.fromkeys(SCALES, ()), why="no")
+    return Recipe("table4", "Floors", "Test, Table 4", columns, (*rows, other))
 
 
 def test_results_that_are_there_are_used(floors: Path, toy_release: Path, tmp_path: Path) -> None:

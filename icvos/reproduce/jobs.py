@@ -109,7 +109,7 @@ def job(name: str, values: Mapping[str, str], here: Here) -> Job:
     places = {**values, "release": str(here.release), "work": str(here.work), "digest": here.digest[:12] or "unbuilt"}
     places["embedded"] = str(REGISTRY.parent)  # the folder of the weights that come along
     places |= {root: str(here.roots.get(root, f"<{root}>")) for root in known["roots"]}
-    places["data_root"] = places[values["data"]]
+    places |= {f"{key}_root": places[value] for key, value in values.items() if value in known["roots"]}
     own = {**places, "runs": str(here.runs[-1])}
     makes = template.get("makes", "")
     return Job(

@@ -49,7 +49,7 @@ def needs_of(jobs: Iterable[Job], here: Here) -> tuple[Need, ...]:
 
 
 def need(name: str, here: Here) -> Need:
-    """One need by its name: ``weights:NAME``, ``command:NAME``, ``method:NAME``, ``file:NAME``, or an entry of needs.json.
+    """One need by its name: an entry of needs.json, or ``KIND:NAME`` with a kind of `_NAMED`.
 
     Raises:
         DataError: there is no such need.
@@ -83,6 +83,11 @@ def _file(name: str, file: str, here: Here) -> Need:
     return Need(name, f"{entry['what']}, {file}", entry["fix"], (here.work / file).is_file())
 
 
+def _prompted(name: str, sam: str, here: Here) -> Need:
+    what = f"DC-SAM and VRP-SAM on the first SAM ({sam}): `icvos train` trains them, but what runs them prompts SAM 2 only"
+    return Need(name, what, "look at the rows of SAM 2, or use the Python interface", not sam.startswith("sam_vit"))
+
+
 def _folder(entry: Mapping[str, Any], here: Here) -> bool:
     root = here.roots.get(entry["root"])
     return root is not None and any((root / sign).exists() for sign in entry["any"])
@@ -106,4 +111,10 @@ _PRESENT: Mapping[str, Callable[[Mapping[str, Any], Here], bool]] = {
     "packages": _packages,
     "gpu": _gpu,
 }
-_NAMED: Mapping[str, Callable[[str, str, Here], Need]] = {"weights": _weights, "command": _command, "method": _method, "file": _file}
+_NAMED: Mapping[str, Callable[[str, str, Here], Need]] = {
+    "weights": _weights,
+    "command": _command,
+    "method": _method,
+    "file": _file,
+    "prompted": _prompted,
+}
