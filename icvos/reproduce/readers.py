@@ -105,7 +105,8 @@ def _fewshot(path: Path, job: Job) -> Reading:
     data = _json(path, "icvos-image-result/1")
     interval = data["mIoU_interval"]
     value = Value(float(data["mIoU"]), (float(interval[0]), float(interval[1])) if interval else None)
-    return Reading({"mIoU": value}, data["signature"], size=f"{data['episodes']} episodes a fold")
+    said_by = "; ".join([data["signature"], *data.get("notes", ())])  # classes left out, and those seen in training
+    return Reading({"mIoU": value}, said_by, size=f"{data['episodes']} episodes a fold")
 
 
 def shifted() -> Reading:
