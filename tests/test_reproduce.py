@@ -66,7 +66,7 @@ def test_every_job_of_a_recipe_is_whole_and_its_commands_are_understood(name: st
 
 def understood(words: Sequence[str]) -> click.Context:
     """What the real command line makes of these words; nothing is run."""
-    context = click.Context(group)
+    context = click.Context(group, info_name="icvos", **group.context_settings)
     command = group.get_command(context, words[0])
     assert command is not None
     with command.make_context(words[0], list(words[1:]), parent=context) as made:
