@@ -391,3 +391,12 @@ def test_the_oracle_with_a_trained_sam2_says_whose_weights_it_has() -> None:
     assert (card.name, card.kind, card.variant_of) == ("dcsam-oracle", "ceiling", "oracle-first-frame")
     assert "dcsam_nano" in card.weights
     assert "VOC 2012" in card.training_data
+
+
+def test_the_derived_folds_are_those_of_icvos_fewshot() -> None:
+    from icvos.fewshot.folds import fold_classes
+    from icvos.reproduce.folds import PASCAL
+
+    for fold, names in enumerate(shifted_folds()):
+        asked = {PASCAL.get(category.name, category.name) for category in fold_classes("coco2pascal", fold)}
+        assert asked == set(names)

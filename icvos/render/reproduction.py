@@ -159,7 +159,7 @@ def report_html(report: Report) -> str:
 
 def _lists(report: Report) -> Iterator[tuple[str, Sequence[str]]]:
     """Title -> lines, those that have any."""
-    missing = [f"{why}. Rows: {', '.join(dict.fromkeys(rows))}" for why, rows in missing_of(report).items()]
+    missing = [f"{why.rstrip('.')}. Rows: {', '.join(dict.fromkeys(rows))}" for why, rows in missing_of(report).items()]
     flagged = [f"{label}: {flag}" for label, flag in flags_of(report)]
     said = [f"{label}: {source}" for label, source in sources_of(report)]
     for title, items in (

@@ -7,7 +7,7 @@ from icvos.training.class_pictures import VOC_NAMES
 from icvos.training.episodes import FOLDS, fold_categories
 
 # Where PASCAL calls a class otherwise than COCO; the table prints PASCAL's names.
-_PASCAL = {"airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "tv": "TV/monitor"}
+PASCAL = {"airplane": "aeroplane", "motorcycle": "motorbike", "couch": "sofa", "tv": "TV/monitor"}
 
 
 def shifted_folds() -> tuple[tuple[str, ...], ...]:
@@ -16,5 +16,5 @@ def shifted_folds() -> tuple[tuple[str, ...], ...]:
     folds = []
     for fold in range(FOLDS):
         _, tested = fold_categories("coco", tuple(ids.values()), fold)
-        folds.append(tuple(sorted((_PASCAL.get(name, name) for name in VOC_NAMES if ids[name] in tested), key=str.lower)))
+        folds.append(tuple(sorted((PASCAL.get(name, name) for name in VOC_NAMES if ids[name] in tested), key=str.lower)))
     return tuple(folds)
