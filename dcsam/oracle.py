@@ -16,7 +16,7 @@ class TunedOracle:
     def __init__(self, compute: Compute) -> None:
         self.propagator = GeneratedPrompts(METHOD, compute, "mask").sam2
         self.card = MethodCard(
-            "dcsam-oracle",
+            "dcsam-first-frame",
             kind="ceiling",
             summary="the truth of frame 0, followed by SAM 2 as DC-SAM's training left it",
             paper="DC-SAM (2025), Table 13",

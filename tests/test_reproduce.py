@@ -388,7 +388,7 @@ def test_the_oracle_with_a_trained_sam2_says_whose_weights_it_has() -> None:
     from icvos.types import Compute
 
     card = TunedOracle(Compute()).card
-    assert (card.name, card.kind, card.variant_of) == ("dcsam-oracle", "ceiling", "oracle-first-frame")
+    assert (card.name, card.kind, card.variant_of) == ("dcsam-first-frame", "ceiling", "oracle-first-frame")
     assert "dcsam_nano" in card.weights
     assert "VOC 2012" in card.training_data
 
