@@ -13,24 +13,20 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from baselines.common.encoders import Encoders, frozen_backbone
-from baselines.common.features import Seen
+from baselines.common.sizes import generator_sizes
 from baselines.common.train_generator import Trainable
 from baselines.vrp_sam_train import trainable as vrp_sam
 from dcsam.train import trainable as dcsam
 from icvos.models import build_sam2
-from icvos.models.backbones import Backbone, build_backbone
-from icvos.models.sam import build_sam
-from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, SamFeatures, TokenDecoding
+from icvos.models.token_decoding import Sam2Tokens
+
+NAMES = ("VRP-SAM", "DC-SAM", "DC-SAM without backbone features")
 
 
 def methods(width: int, sam: str, backbone: str) -> dict[str, Trainable]:
@@ -45,54 +41,17 @@ def methods(width: int, sam: str, backbone: str) -> dict[str, Trainable]:
 def sizes(options: argparse.Namespace) -> None:
     """Trained parameters in millions, and GFLOPs of one episode: what is frozen, then the generator with the decoder."""
     for sam in options.sam:
-        model = (build_sam if sam.startswith("sam_vit") else build_sam2)(sam, "untrained", "cpu")
-        model.requires_grad_(False)
-        decoding, shapes_only = _decoding(sam, model), _decoding(sam, deepcopy(model).to("meta"))
-        for name, method in methods(decoding.width, sam, options.backbone).items():
-            backbone, counted = on_paper(options.backbone), Encoders(on_paper(options.backbone), shapes_only, method.image_size)
-            looking, _ = gigaflops(partial(backbone, torch.empty(2, 3, method.image_size, method.image_size, device="meta")))
-            frozen, seen = gigaflops(partial(counted.see, [np.zeros((8, 8, 3), np.uint8)] * 2))
-            part = _at_random(seen, 1)
-            mask, network = torch.ones(1, 1, method.image_size, method.image_size), method.network.eval().requires_grad_(False)
-            deepest = on_paper(options.backbone).to_empty(device="cpu")
-            prompting, _ = gigaflops(partial(network, part, part, mask, Encoders(deepest, decoding, method.image_size).deepen, decoding))
+        for name in NAMES:
+            found = generator_sizes(partial(_one, name, sam, options.backbone), sam, options.backbone)
             print(
-                f"{sam:13} {name:34} {parameters(network) / 1e6:6.3f} M, GFLOP: backbone {looking:6.1f}, "
-                f"SAM's encoder {frozen - looking:8.1f}, prompting {prompting:6.1f}",
+                f"{sam:13} {name:34} {found.parameters / 1e6:6.3f} M, GFLOP: backbone {found.backbone_gflop:6.1f}, "
+                f"SAM's encoder {found.sam_gflop:8.1f}, prompting {found.prompting_gflop:6.1f}",
                 flush=True,
             )
 
 
-def _decoding(sam: str, model: nn.Module) -> TokenDecoding:
-    return Sam1Tokens(model) if sam.startswith("sam_vit") else Sam2Tokens(model)
-
-
-def on_paper(name: str) -> Backbone:
-    """A backbone as the methods build it, with shapes and no values: counting needs no more."""
-    with torch.device("meta"):
-        return build_backbone(name, dilation="later-blocks" if name.startswith("resnet") else None)
-
-
-def gigaflops(what: Callable[[], Any]) -> tuple[float, Any]:
-    """How many, and what it gave."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        given = what()
-    return counter.get_total_flops() / 1e9, given
-
-
-def _at_random(seen: Seen, count: int) -> Seen:
-    """Features of the same shapes on the CPU."""
-
-    def drawn(maps: Tensor) -> Tensor:
-        return torch.randn(count, *maps.shape[1:])
-
-    sam = seen.sam_features
-    return Seen(drawn(seen.level2), drawn(seen.level3), SamFeatures(drawn(sam.embedding), tuple(map(drawn, sam.fine))))
-
-
-def parameters(module: nn.Module) -> int:
-    """How many parameters it has."""
-    return sum(value.numel() for value in module.parameters())
+def _one(name: str, sam: str, backbone: str, width: int) -> Trainable:
+    return methods(width, sam, backbone)[name]
 
 
 def timings(options: argparse.Namespace) -> None:

@@ -27,6 +27,7 @@ COMMANDS = {
     "methods": "methods",
     "weights": "weights",
     "train": "train",
+    "sizes": "sizes",
     "run": "run",
     "score": "score",
     "fewshot": "fewshot",
@@ -34,6 +35,7 @@ COMMANDS = {
     "leaderboard": "leaderboard",
     "export": "export",
     "compare": "compare",
+    "reproduce": "reproduce",
     "schema": "schema",
     "completion": "completion",
     "doctor": "doctor",
@@ -73,6 +75,7 @@ def group() -> None:
     icvos leaderboard --format markdown                 rank what was scored
     icvos fewshot --benchmark coco20i --method dcsam    the same method on images, COCO-20i and PASCAL-5i
     icvos compare runs/dcsam runs/vrp_sam               say how sure a difference is
+    icvos reproduce table4                              the paper's tables: printed, ours, what is missing
 
     Exit codes: 2 your input, 3 data on disk, 4 a submission, 5 a method, 130 interrupted (run again to go on).
     """

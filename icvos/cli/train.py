@@ -92,9 +92,9 @@ def command(**given: Any) -> None:
             seen[0] = report.step
 
         if given["method"] in HEADS:
-            path = train_head(request, _head_maker(given), given["method"], loop, on_report)
+            path = train_head(request, head_maker(given), given["method"], loop, on_report)
         else:
-            path = train_generator(request, _maker(given), loop, on_report)
+            path = train_generator(request, maker(given), loop, on_report)
     said = {"weights": str(path), "steps": loop.steps, "log": str(request.out / "log.jsonl")}
     validation = request.out / "validation.json"
     if request.validation and validation.is_file():
@@ -186,14 +186,14 @@ def _registered(method: str) -> Any:
     return import_module("dcsam.method" if method == "dcsam" else f"baselines.{method}").METHOD
 
 
-def _head_maker(given: dict[str, Any]) -> Callable[[], Head]:
+def head_maker(given: dict[str, Any]) -> Callable[[], Head]:
     """How to make the head."""
     method = _registered(given["method"])
     changes = {"backbone": given["backbone"], **dict(_change(entry) for entry in given["changes"])}
     return lambda: cast("Head", method.made(method.parts().preset(given["chosen"], **changes)))
 
 
-def _maker(given: dict[str, Any]) -> Callable[[int], Trainable]:
+def maker(given: dict[str, Any]) -> Callable[[int], Trainable]:
     """How to make the method for a width of tokens."""
     from baselines import vrp_sam_train
     from dcsam import train as dcsam_train

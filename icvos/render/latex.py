@@ -50,7 +50,7 @@ def render_latex(board: Leaderboard, by: str, group: str | None) -> str:
     if apart:
         caption = f"{title}: {text.APART.lower()}. {escape(text.APART_WHY)}"
         parts.append(_table(caption, "kind", [row.kind for row in apart], apart, columns, start=len(methods) + 1))
-    parts.append(_list("enumerate", [_footnote(row) for row in rows]))
+    parts.append(listed("enumerate", [_footnote(row) for row in rows]))
     if board.reported:
         parts.append(_reported(board.reported))
     return "\n\n".join(parts) + "\n"
@@ -59,7 +59,7 @@ def render_latex(board: Leaderboard, by: str, group: str | None) -> str:
 def _head(board: Leaderboard, by: str, group: str | None, rows: Sequence[Row]) -> Iterator[str]:
     yield escape(f"{text.ranked_by(by, group)}, in percent. {text.how_sure(rows, group)}{text.SPREAD}")
     digest = f"digest of the release: {code(board.benchmark['digest'])}"
-    yield _list("itemize", [digest, *(escape(one_line(note)) for note in board.notes)])
+    yield listed("itemize", [digest, *(escape(one_line(note)) for note in board.notes)])
 
 
 def _table(
@@ -69,7 +69,7 @@ def _table(
     lines = [[first, "method", *columns]]
     for number, (value, row) in enumerate(zip(firsts, rows, strict=True), start):
         lines.append([value, f"{one_line(row.label)} [{number}]", *(str(cell(row)) for cell in columns.values())])
-    return _lines(caption, lines, ("r" if first == "rank" else "l") + "l" + "r" * len(columns))
+    return table(caption, lines, ("r" if first == "rank" else "l") + "l" + "r" * len(columns))
 
 
 def _footnote(row: Row) -> str:
@@ -85,10 +85,10 @@ def _reported(rows: Sequence[ReportedRow]) -> str:
     for row in rows:
         words = [one_line(word) for word in (row.method, row.source, row.protocol, row.flag)]
         lines.append([words[0], text.percent(row.JF), text.percent(row.J), text.percent(row.F), *words[1:]])
-    return _lines(" ".join([f"{text.REPORTED}.", *notes]), lines, "lrrrlll")
+    return table(" ".join([f"{text.REPORTED}.", *notes]), lines, "lrrrlll")
 
 
-def _lines(caption: str, lines: Sequence[Sequence[str]], align: str) -> str:
+def table(caption: str, lines: Sequence[Sequence[str]], align: str) -> str:
     """A table as wide as the page, the first line its heading; `align` says l or r for each column.
 
     Cells are escaped here, the caption is already.
@@ -99,7 +99,7 @@ def _lines(caption: str, lines: Sequence[Sequence[str]], align: str) -> str:
     return "\n".join([*opening, *inside, r"\end{table*}"])
 
 
-def _list(kind: str, items: Sequence[str]) -> str:
+def listed(kind: str, items: Sequence[str]) -> str:
     """A list; braces keep an item that opens with a bracket from being taken for a label."""
     return "\n".join([rf"\begin{{{kind}}}\raggedright", *(rf"\item {{}}{item}" for item in items), rf"\end{{{kind}}}"])
 
