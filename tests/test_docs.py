@@ -25,7 +25,6 @@ from icvos.masks import image_size
 
 BESIDE = Path(sys.executable).parent  # pytest, whose environment need not be active
 REPOSITORY = Path(__file__).parents[1]
-pytestmark = pytest.mark.xdist_group("demo")  # made once, not once a process
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]
 FENCE = re.compile(r"^```(?P<head>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 
