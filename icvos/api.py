@@ -120,8 +120,7 @@ def score(
     """
     chosen = protocol_named(protocol)
     store = PredictionStore.open(run.store if isinstance(run, RunReport) else Path(run))
-    remembered = store.about.get("benchmark")
-    opened = _opened(benchmark or (remembered if remembered and Path(remembered).is_dir() else None))
+    opened = _opened(benchmark or store.remembered)
     if store.key and store.key.digest != opened.digest:
         found = f"{store.key.release}#{store.key.digest[:12]}"
         raise UserInputError("the run was made on another release", store.root, found, opened.label, "give its own benchmark")

@@ -72,6 +72,11 @@ def seen_in_training(card: Mapping[str, Any], category: str) -> str | None:
     return ("seen" if category in classes else "unseen") if classes else None
 
 
+def seen_classes(card: Mapping[str, Any], categories: Iterable[str]) -> tuple[str, ...]:
+    """Those of the classes that the method of this card has seen in training, in their order."""
+    return tuple(category for category in categories if seen_in_training(card, category) == "seen")
+
+
 def _of_any_edition(clip: str) -> str:
     source, _, name = clip.partition("/")
     return f"{source.rstrip('0123456789')}/{name}"

@@ -6,7 +6,7 @@ Scores lie in [0, 1]; percent appears only where a board is printed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
 from pathlib import Path
@@ -156,15 +156,7 @@ class Result:
     def signature(self) -> str:
         """One line that tells two numbers apart that must not be compared."""
         bench = self.benchmark
-        parts = {
-            "icvos": self.environment.get("icvos", "unknown"),
-            "release": f"{bench['name']}@{bench['version']}#{bench['digest'][:12]}",
-            "protocol": self.protocol,
-            "method": f"{self.method['name']}@{self.method.get('version', '1')}",
-            "weights": abridged(self.method.get("weights", "none")),
-            "precision": abridged(self.method.get("precision", "none")),
-        }
-        return "|".join(f"{key}:{value}" for key, value in parts.items())
+        return signature_of(self.environment, f"{bench['name']}@{bench['version']}", bench["digest"], self.protocol, self.method)
 
     @property
     def clips(self) -> tuple[str, ...]:
@@ -271,6 +263,19 @@ def _tube_from_dict(data: dict[str, Any]) -> TubeScores:
         mean=Scores.from_dict(data["mean"]),
         draws={draw: Scores.from_dict(scores) for draw, scores in data["draws"].items()},
     )
+
+
+def signature_of(environment: Mapping[str, str], release: str, digest: str, protocol: str, card: Mapping[str, Any]) -> str:
+    """One line of what made a number; `release` is its name and version."""
+    parts = {
+        "icvos": environment.get("icvos", "unknown"),
+        "release": f"{release}#{digest[:12]}",
+        "protocol": protocol,
+        "method": f"{card['name']}@{card.get('version', '1')}",
+        "weights": abridged(card.get("weights", "none")),
+        "precision": abridged(card.get("precision", "none")),
+    }
+    return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 
 def abridged(said: object) -> str:

@@ -155,6 +155,12 @@ class PredictionStore:
         return cls(root, run.key if run else None)
 
     @property
+    def remembered(self) -> Path | None:
+        """The folder of the release that the run was made on, where it is still there. A zip comes from somebody else: not believed."""
+        said = self.about.get("benchmark") if self.root.is_dir() else None
+        return Path(said) if said and Path(said).is_dir() else None
+
+    @property
     def about(self) -> dict[str, Any]:
         """What `run.json` says: ``key``, ``card`` and the ``benchmark``'s folder; empty where there is none."""
         run = read_run_file(self.root) if self.key else None

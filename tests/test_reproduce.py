@@ -384,10 +384,10 @@ def test_sizes_are_those_that_were_counted_before(icvos: Icvos) -> None:
 
 def test_the_oracle_with_a_trained_sam2_says_whose_weights_it_has() -> None:
     pytest.importorskip("sam2")
-    from dcsam.oracle import TunedOracle
+    from dcsam.oracle import tuned_oracle
     from icvos.types import Compute
 
-    card = TunedOracle(Compute()).card
+    card = tuned_oracle(Compute()).card
     assert (card.name, card.kind, card.variant_of) == ("dcsam-first-frame", "ceiling", "oracle-first-frame")
     assert "dcsam_nano" in card.weights
     assert "VOC 2012" in card.training_data

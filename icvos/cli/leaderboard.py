@@ -154,7 +154,6 @@ def _release_path(entries: Sequence[Entry], benchmark: Path | None) -> Path | No
     from icvos.store import RUN, PredictionStore
 
     for root in (entry.path.parent.parent for entry in entries if entry.path and not benchmark):
-        remembered = PredictionStore.open(root).about.get("benchmark") if (root / RUN).is_file() else None
-        if remembered and Path(remembered).is_dir():
-            return Path(remembered)
+        if (root / RUN).is_file() and (remembered := PredictionStore.open(root).remembered):
+            return remembered
     return benchmark

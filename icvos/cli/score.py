@@ -125,9 +125,7 @@ def _release_of(
 ) -> Benchmark:
     from icvos.errors import UserInputError
 
-    remembered = store.about.get("benchmark") if store.root.is_dir() else None  # a zip comes from somebody else
-    path = benchmark or (Path(remembered) if remembered and Path(remembered).is_dir() else None)
-    release = options.open_benchmark(path, data, davis, coco, named)
+    release = options.open_benchmark(benchmark or store.remembered, data, davis, coco, named)
     if store.key and store.key.digest != release.digest:
         found = f"{store.key.release}#{store.key.digest[:12]}"
         raise UserInputError("the run was made on another release", store.root, found, release.label, "give its own with --benchmark DIR")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from icvos.aggregate import RESULTS
+from icvos.cards import seen_classes
 from icvos.errors import Finding, UserInputError
 from icvos.fewshot.release import ImageManifest, ImageRelease
 from icvos.fewshot.results import ImageResult, save, summarise
@@ -94,7 +95,7 @@ def check_methods(manifest: ImageManifest, methods: Sequence[LoadedMethod], forc
 
 def trained_on(manifest: ImageManifest, method: LoadedMethod) -> tuple[str, ...]:
     """The classes asked for that the method's card names as seen in training."""
-    return tuple(name for name in manifest.classes if name in method.card.training_classes)
+    return seen_classes(asdict(method.card), manifest.classes)
 
 
 def left_to_do(release: ImageRelease, method: LoadedMethod, runs: Path, shard: Shard = (1, 1), limit: int | None = None) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from icvos import __version__
-from icvos.cards import card_faults
+from icvos.cards import card_faults, seen_classes
 from icvos.errors import DataError
 from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.freeze import protocol_id
@@ -20,7 +20,7 @@ from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.scoring import EpisodeCounts, by_class, summarise_counts
 from icvos.files import read_json, to_json, write_text
 from icvos.render.text import many
-from icvos.results import IMAGE_FORMAT, abridged
+from icvos.results import IMAGE_FORMAT, signature_of
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = tuple[Score, Score] | None
@@ -59,20 +59,12 @@ class ImageResult(BaseModel):
     @property
     def own_signature(self) -> str:
         """One line that tells two numbers apart that must not be compared."""
-        parts = {
-            "icvos": self.environment.get("icvos", "unknown"),
-            "release": f"{self.release}#{self.digest[:12]}",
-            "protocol": self.protocol,
-            "method": f"{self.method['name']}@{self.method.get('version', '1')}",
-            "weights": abridged(self.method.get("weights", "none")),
-            "precision": abridged(self.method.get("precision", "none")),
-        }
-        return "|".join(f"{key}:{value}" for key, value in parts.items())
+        return signature_of(self.environment, self.release, self.digest, self.protocol, self.method)
 
     @property
     def seen_classes(self) -> tuple[str, ...]:
         """The classes asked for that the method's card names as seen in training: contamination."""
-        return tuple(name for name in self.classes if name in self.method.get("training_classes", ()))
+        return seen_classes(self.method, self.classes)
 
     @classmethod
     def load(cls, path: Path) -> ImageResult:

@@ -8,7 +8,7 @@ from itertools import chain
 
 from icvos.errors import DataError, Finding
 from icvos.propagate.chosen import ChosenSam2
-from icvos.types import Image, Mask, MethodCard, Notices, Prompter, Propagator, Support, WarmsUp
+from icvos.types import Image, Mask, MaskPrompt, MethodCard, Notices, Prompter, Propagator, Support, WarmsUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,26 @@ class Propagated:
     def warm_up(self) -> float:
         """Warm both halves up; the seconds that took."""
         return warmed_up(self.prompter) + warmed_up(self.propagator)
+
+
+@dataclass(frozen=True, slots=True)
+class FromTruth:
+    """A ceiling: a propagator that is told the true mask of frame 0."""
+
+    card: MethodCard
+    propagator: Propagator
+
+    def segment_from_truth(self, frames: Iterable[Image], first_masks: Sequence[Mask]) -> Iterator[tuple[Mask, ...]]:
+        """One mask a true first mask, for each frame."""
+        return self.propagator.propagate(frames, [MaskPrompt(mask) for mask in first_masks])
+
+    def take_findings(self) -> list[tuple[int, Finding]]:
+        """What the propagator noticed, as an object whose first mask is empty."""
+        return noticed(self.propagator)
+
+    def warm_up(self) -> float:
+        """Warm the propagator up; the seconds that took."""
+        return warmed_up(self.propagator)
 
 
 def followed(frames: Iterable[Image], asked: Sequence[tuple[Propagated, Sequence[Sequence[Support]]]]) -> Iterator[tuple[Mask, ...]]:
