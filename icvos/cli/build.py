@@ -19,16 +19,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Where:
-    """Where the options say that sources lie."""
-
-    data: Path | None
-    davis: Path | None
-    coco: Path | None
-    named: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Chosen:
     """What the options say of clips, labels and rules; None and nothing where they do not."""
 
@@ -80,10 +70,7 @@ def command(
     labels: tuple[Path, ...],
     min_area: float | None,
     min_length: int | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     resolution: str | None,
     out: Path | None,
     name: str,
@@ -112,7 +99,7 @@ def command(
     """
     from curation.sources.coco import Coco
 
-    where, chosen = _Where(data, davis, coco, named), _Chosen(sources, labels, min_area, min_length, resolution)
+    chosen = _Chosen(sources, labels, min_area, min_length, resolution)
     release = _Release(out, name, release_version, seed, shots, min_support_area)
     if explain:
         _explain(explain, chosen, where, decisions, candidates, support_split, min_support_area, as_json)
@@ -163,7 +150,7 @@ def _with_look_alikes(curated: Curated) -> Curated:
 
 
 def _reviewed(
-    decisions: Path, folder: Path | None, chosen: _Chosen, where: _Where, support_split: str | None, min_support_area: int
+    decisions: Path, folder: Path | None, chosen: _Chosen, where: options.Where, support_split: str | None, min_support_area: int
 ) -> tuple[Curated, Coco, dict[str, str], dict[str, Path]]:
     """What reviewers accepted: tubes, support pool, rules, and where everything lies."""
     from dataclasses import replace
@@ -183,7 +170,7 @@ def _reviewed(
     for finding in settlement.findings:
         click.echo(f"note: {finding}", err=True)
     names = sorted({tube.source for tube in opened.tubes})
-    roots = options.located([*names, "coco"], opened.roots, where.data, where.davis, where.coco, where.named)
+    roots = options.located([*names, "coco"], opened.roots, where)
     _refuse_missing([*names, "coco"], roots)
     pool = Coco(roots["coco"], support_split, min_support_area)
     curated = accepted(replace(opened, roots=roots), settlement, pool)
@@ -218,7 +205,7 @@ def _write_candidates(folder: Path, curated: Curated, rules: dict[str, str], roo
 def _explain(
     clip: str,
     chosen: _Chosen,
-    where: _Where,
+    where: options.Where,
     decisions: Path | None,
     folder: Path | None,
     support_split: str | None,
@@ -249,7 +236,7 @@ def _materialise(benchmark: Benchmark, folder: Path) -> None:
     click.echo(f"{written} files laid out in {folder}", err=True)
 
 
-def _all_roots(names: list[str], where: _Where) -> dict[str, Path]:
+def _all_roots(names: list[str], where: options.Where) -> dict[str, Path]:
     from icvos.errors import UserInputError, did_you_mean
     from icvos.registry import source_names
 
@@ -262,7 +249,7 @@ def _all_roots(names: list[str], where: _Where) -> dict[str, Path]:
         if name not in installed:
             raise UserInputError("unknown source", name, fix=did_you_mean(name, installed))
     wanted = [*names, "coco"]
-    roots = options.all_roots(wanted, where.data, where.davis, where.coco, where.named)
+    roots = options.all_roots(wanted, where)
     _refuse_missing(wanted, roots)
     return {name: roots[name] for name in wanted}
 

@@ -35,10 +35,7 @@ def command() -> None:
 def codabench(
     release: Path | None,
     out: Path | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     protocol: str,
     title: str | None,
     docker_image: str | None,
@@ -64,7 +61,7 @@ def codabench(
 
     if not (out or dry_run):
         raise click.UsageError("say where the bundle goes with --out FILE.zip, or --dry-run")
-    benchmark = options.open_benchmark(release, data, davis, coco, named)
+    benchmark = options.open_benchmark(release, where)
     name = f"{benchmark.manifest.name} {benchmark.manifest.version}: in-context video object segmentation"
     plan = planned(
         benchmark,

@@ -23,10 +23,7 @@ from icvos.cli import complete, options
 def command(
     path: Path,
     sources: str | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     out: Path | None,
     name: str,
     release_version: str,
@@ -56,7 +53,7 @@ def command(
     from icvos.errors import UserInputError
     from icvos.registry import load_sources
 
-    roots = options.all_roots(ENTRIES, data, davis, coco, named)
+    roots = options.all_roots(ENTRIES, where)
     if "coco" not in roots:
         raise UserInputError("nobody said where the data is", "coco", fix="say --coco DIR or --data DIR, or set ICVOS_DATA")
     pool = Coco(roots["coco"], support_split, min_support_area)

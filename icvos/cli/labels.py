@@ -39,10 +39,7 @@ def command() -> None:
 def check(
     files: tuple[Path, ...],
     sources: str | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     as_json: bool,
 ) -> None:
     """Check label files: every fault of every file at once, then what they say together and where people disagree.
@@ -57,7 +54,7 @@ def check(
     if sources:
         from curation.tubes import check_labels
 
-        check_labels(book, _opened(sources, data, davis, coco, named))
+        check_labels(book, _opened(sources, where))
     _show(book, as_json)
 
 
@@ -111,10 +108,7 @@ def import_ovis(
     sources: str,
     threshold: float,
     out: Path,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     as_json: bool,
 ) -> None:
     """Name objects by OVIS' ANNOTATIONS of the same videos, where masks match; what is not clear is listed, never guessed.
@@ -129,7 +123,7 @@ def import_ovis(
     from icvos.files import write_text
 
     videos = read_ovis(annotations)
-    clips = (clip for source in _opened(sources, data, davis, coco, named) for clip in source.clips())
+    clips = (clip for source in _opened(sources, where) for clip in source.clips())
     matched = match_clips(clips, videos, threshold)
     write_text(out, to_csv(matched.labels))
     if as_json:
@@ -163,10 +157,7 @@ def suggest(
     per_class: int,
     support_split: str | None,
     out: Path,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     as_json: bool,
 ) -> None:
     """Suggest classes for unnamed objects: the five of COCO that they look most like, with scores. Needs PyTorch.
@@ -189,8 +180,8 @@ def suggest(
         from curation.suggest import suggest as suggest_classes
     except ModuleNotFoundError as error:
         raise missing_package("suggesting classes", error, "models") from error
-    opened = _opened(sources, data, davis, coco, named)
-    roots = options.source_roots(["coco"], data, davis, coco, named)
+    opened = _opened(sources, where)
+    roots = options.source_roots(["coco"], where)
     looker, book = Looker(), read_labels(labels)
     prototypes = class_prototypes(Coco(roots["coco"], support_split), looker, per_class)
     suggestions = list(suggest_classes(unnamed(opened, book, everything), prototypes, looker))
@@ -204,9 +195,9 @@ def suggest(
     click.echo(f"{len(suggestions)} objects; suggestions in {out}, for a person to look at")
 
 
-def _opened(sources: str, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]) -> list[Source]:
+def _opened(sources: str, where: options.Where) -> list[Source]:
     from icvos.registry import load_sources
 
     names = options.source_list(sources)
-    roots = options.source_roots(names, data, davis, coco, named)
+    roots = options.source_roots(names, where)
     return load_sources({name: roots[name] for name in names})

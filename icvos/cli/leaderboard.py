@@ -45,10 +45,7 @@ def command(
     out: Path | None,
     episodes: int,
     benchmark: Path | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     as_json: bool,
 ) -> None:
     """Rank the results below PATHS (default: runs). Results of two protocols or releases are never ranked together.
@@ -87,7 +84,7 @@ def command(
         from icvos.render.html import boards_of
 
         boards = boards_of(entries, protocol, rows)
-        release = options.open_benchmark(_release_path(entries, benchmark), data, davis, coco, named) if episodes else None
+        release = options.open_benchmark(_release_path(entries, benchmark), where) if episodes else None
         pictures = _pictures(boards, entries, episodes, release, out) if release and out else None
         text = _page(boards, entries, by, group, pictures)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 import click
 
@@ -25,16 +25,34 @@ benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.
 resolution = click.option("--resolution", metavar="480p|full", help="Of DAVIS, where its tree has both.  [default: 480p]")
 
 
+class Where(NamedTuple):
+    """What the options say of where the sources lie."""
+
+    data: Path | None = None  # a folder with all of them
+    davis: Path | None = None
+    coco: Path | None = None
+    named: tuple[str, ...] = ()  # NAME=DIR
+
+
+NOWHERE = Where()
+
+
 def roots(command: Command) -> Command:
-    """--data, --davis, --coco and --root: where the sources lie."""
+    """--data, --davis, --coco and --root, handed over as one `Where`."""
+
+    @wraps(command)
+    def gathered(**given: Any) -> Any:
+        where = Where(**{name: given.pop(name) for name in Where._fields})
+        return command(**given, where=where)
+
     for option in (
         click.option("--root", "named", multiple=True, metavar="NAME=DIR", help="The folder of any other source."),
         click.option("--coco", type=FOLDER, help="The folder of COCO (annotations/ and val2017/ inside)."),
         click.option("--davis", type=FOLDER, help="The folder of DAVIS (JPEGImages/ and Annotations/ inside)."),
         click.option("--data", type=FOLDER, help="A folder with DAVIS/, MOSE/, LVOS/, COCO/ inside.  [default: $ICVOS_DATA]"),
     ):
-        command = option(command)
-    return command
+        gathered = option(gathered)
+    return cast(Command, gathered)
 
 
 def compute(command: Command) -> Command:
@@ -111,7 +129,7 @@ def source_list(sources: str) -> list[str]:
     return list(dict.fromkeys(part.strip() for part in sources.split(",") if part.strip()))
 
 
-def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]) -> dict[str, Path]:
+def chosen_roots(names: Iterable[str], where: Where) -> dict[str, Path]:
     """Where these sources lie by the options alone: one a source goes before --data.
 
     Raises:
@@ -121,9 +139,10 @@ def chosen_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
     from icvos.settings import folder_of, roots_below
 
     names = list(names)
-    chosen = roots_below(data, {name: folder_of(name) for name in names}) if data else {}
-    chosen |= {name: root for name, root in (("davis", davis), ("davis2016", davis), ("coco", coco)) if root and name in names}
-    for entry in named:
+    chosen = roots_below(where.data, {name: folder_of(name) for name in names}) if where.data else {}
+    ones = {"davis": where.davis, "davis2016": where.davis, "coco": where.coco}
+    chosen |= {name: root for name, root in ones.items() if root and name in names}
+    for entry in where.named:
         name, equals, root = entry.partition("=")
         if not (name and equals and root):
             raise UserInputError("not a root", entry, expected="NAME=DIR", fix="write --root davis=/data/DAVIS")
@@ -142,7 +161,7 @@ def _check_source(name: str, asked: Sequence[str]) -> None:
         raise UserInputError("unknown source", f"--root {name}=", fix=did_you_mean(name, known))
 
 
-def all_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]) -> dict[str, Path]:
+def all_roots(names: Iterable[str], where: Where) -> dict[str, Path]:
     """Where these sources lie by the options, and for those that the options leave out by the environment and `icvos.toml`.
 
     Raises:
@@ -151,11 +170,11 @@ def all_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco:
     from icvos.settings import known_roots
 
     names = list(names)
-    chosen = chosen_roots(names, data, davis, coco, named)
+    chosen = chosen_roots(names, where)
     return known_roots(name for name in names if name not in chosen) | chosen
 
 
-def source_roots(names: Iterable[str], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]) -> dict[str, Path]:
+def source_roots(names: Iterable[str], where: Where) -> dict[str, Path]:
     """The same as `all_roots`, for commands that cannot go on without one of them.
 
     Raises:
@@ -168,16 +187,14 @@ def source_roots(names: Iterable[str], data: Path | None, davis: Path | None, co
     for name in names:
         if name not in known:
             raise UserInputError("unknown source", name, fix=did_you_mean(name, known))
-    roots = all_roots(names, data, davis, coco, named)
+    roots = all_roots(names, where)
     if missing := [name for name in names if name not in roots]:
         fix = f"say --data DIR or --root {missing[0]}=DIR, or set ICVOS_DATA"
         raise UserInputError("nobody said where the data is", ", ".join(missing), fix=fix)
     return roots
 
 
-def open_benchmark(
-    path: Path | None, data: Path | None = None, davis: Path | None = None, coco: Path | None = None, named: Sequence[str] = ()
-) -> Benchmark:
+def open_benchmark(path: Path | None, where: Where = NOWHERE) -> Benchmark:
     """The release that a command is about. Its sources lie where options say, else where they were when it was built,
     else where environment and settings say.
 
@@ -190,12 +207,10 @@ def open_benchmark(
     from icvos.benchmark import Benchmark
 
     opened = Benchmark.open(path or settings().benchmark)
-    return replace(opened, roots=located(opened.manifest.sources, opened.roots, data, davis, coco, named))
+    return replace(opened, roots=located(opened.manifest.sources, opened.roots, where))
 
 
-def located(
-    sources: Iterable[str], known: Mapping[str, Path], data: Path | None, davis: Path | None, coco: Path | None, named: Sequence[str]
-) -> dict[str, Path]:
+def located(sources: Iterable[str], known: Mapping[str, Path], where: Where) -> dict[str, Path]:
     """Where sources lie by the options, else where they were `known` to, else by the environment and `icvos.toml`.
 
     Raises:
@@ -204,7 +219,7 @@ def located(
     from icvos.settings import located as place
 
     names = list(sources)
-    return place(names, known, chosen_roots(names, data, davis, coco, named))
+    return place(names, known, chosen_roots(names, where))
 
 
 def plain_name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:

@@ -44,10 +44,7 @@ def command(
     page: Path | None,
     runs: Path | None,
     benchmark: Path | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     as_json: bool,
 ) -> None:
     """Measure a table or figure of the paper again: paper, ours, difference, and exactly what is missing to fill a row.
@@ -74,7 +71,7 @@ def command(
     if listing == bool(name):
         raise click.UsageError("name a table or figure, or ask for --list")
     recipe = load_recipe(name) if name else None
-    roots = options.all_roots(DATA, data, davis, coco, named)
+    roots = options.all_roots(DATA, where)
     release = benchmark or (_default_release() if scale == "full" else None)
     here = partial(look, scale, out=out, roots=roots, release=release, runs=runs, commands=_commands())
     if recipe is None:

@@ -55,7 +55,7 @@ def command(
     if sum(map(bool, (summary, gifs_only, import_csv))) > 1:
         raise click.UsageError("give one of --summary, --gifs-only and --import-csv")
     opened_set = CandidateSet.open(candidates)
-    roots = options.chosen_roots({tube.source for tube in opened_set.tubes}, None, None, None, named)
+    roots = options.chosen_roots({tube.source for tube in opened_set.tubes}, options.Where(named=named))
     opened_set = CandidateSet.open(candidates, roots) if roots else opened_set
     review = Review(opened_set, decisions or candidates / DECISIONS, reviewer_name(reviewer))
     if gifs_only:

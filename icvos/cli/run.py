@@ -42,10 +42,7 @@ ALL_EMBEDDED = "all-embedded"
 def command(
     method: str | None,
     benchmark: Path | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     out: Path | None,
     shard: tuple[int, int],
     limit: int | None,
@@ -75,7 +72,7 @@ def command(
 
     foreign_options.check(method, foreign, compute)
     methods = [] if method is None else chosen_methods(method, compute, workers)
-    release = options.open_benchmark(benchmark, data, davis, coco, named)
+    release = options.open_benchmark(benchmark, where)
     methods = methods or [foreign_options.load(foreign, release, compute, dry_run=dry_run)]
     roots = [(out or options.settings().runs) / folder_name(one.card.name) for one in methods]
     keys = [(root, run_key(release, one)) for root, one in zip(roots, methods, strict=True)]

@@ -36,10 +36,7 @@ if TYPE_CHECKING:
 def command(
     paths: tuple[Path, ...],
     benchmark: Path | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     protocol: str,
     out: Path | None,
     method_name: str | None,
@@ -72,7 +69,7 @@ def command(
         raise click.UsageError(f"--out is for one run, found {len(stores)}")
     results, refused = [], []
     for store in stores:
-        release = _release_of(store, benchmark, data, davis, coco, named)
+        release = _release_of(store, benchmark, where)
         name = name_of(store, method_name, runs)
         _check_rerun(store, rerun)
         card = None if store.key else method_card(name)
@@ -120,12 +117,10 @@ def _runs_below(path: Path) -> list[Path]:
     return inside if inside and not (path / RUN).exists() else [path]
 
 
-def _release_of(
-    store: PredictionStore, benchmark: Path | None, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...]
-) -> Benchmark:
+def _release_of(store: PredictionStore, benchmark: Path | None, where: options.Where) -> Benchmark:
     from icvos.errors import UserInputError
 
-    release = options.open_benchmark(benchmark or store.remembered, data, davis, coco, named)
+    release = options.open_benchmark(benchmark or store.remembered, where)
     if store.key and store.key.digest != release.digest:
         found = f"{store.key.release}#{store.key.digest[:12]}"
         raise UserInputError("the run was made on another release", store.root, found, release.label, "give its own with --benchmark DIR")

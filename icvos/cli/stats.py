@@ -17,10 +17,7 @@ from icvos.cli import options
 @options.as_json
 def command(
     release: Path | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     out: Path | None,
     workers: int | None,
     as_json: bool,
@@ -40,7 +37,7 @@ def command(
 
     if out:
         from curation.report.files import write_report  # before anything is measured: its packages may be missing
-    benchmark = options.open_benchmark(release, data, davis, coco, named)
+    benchmark = options.open_benchmark(release, where)
     paper = published()
     with bar("measuring", frames_to_measure(benchmark), "frames") as advance:
         found = statistics(benchmark, workers=workers, on_clip=advance)

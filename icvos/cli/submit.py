@@ -134,10 +134,7 @@ def check(path: Path, benchmark: Path | None, protocol: str, allow_missing: bool
 def score(
     path: Path,
     benchmark: Path | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     protocol: str,
     out: Path | None,
     method_name: str | None,
@@ -163,7 +160,7 @@ def score(
     from icvos.submission import read_run
     from icvos.submission import score as score_masks
 
-    release = options.open_benchmark(_release_of(path, benchmark), data, davis, coco, named)
+    release = options.open_benchmark(_release_of(path, benchmark), where)
     run, runs = read_run(path, release), options.settings().runs
     store = PredictionStore(path, run.key if run else None)
     name = "" if run and not run.key else name_of(store, method_name, runs)

@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 @options.as_json
 def command(
     release: Path | None,
-    data: Path | None,
-    davis: Path | None,
-    coco: Path | None,
-    named: tuple[str, ...],
+    where: options.Where,
     resolution: str | None,
     source: str | None,
     as_json: bool,
@@ -46,13 +43,13 @@ def command(
     if resolution and not source:
         raise click.UsageError("--resolution goes with --source NAME: a release says which it is")
     if source:
-        where, findings = source, _verify_source(source, data, davis, coco, named, resolution)
+        what, findings = source, _verify_source(source, where, resolution)
     else:
-        benchmark = options.open_benchmark(release, data, davis, coco, named)
-        where, findings = benchmark.label, _verify_release(benchmark)
+        benchmark = options.open_benchmark(release, where)
+        what, findings = benchmark.label, _verify_release(benchmark)
     if findings:
-        raise DataError("faults found", where, str(len(findings)), "none", f"first: {findings[0]}", findings)
-    click.echo(json.dumps({"verified": where, "findings": []}) if as_json else f"{where}: no fault")
+        raise DataError("faults found", what, str(len(findings)), "none", f"first: {findings[0]}", findings)
+    click.echo(json.dumps({"verified": what, "findings": []}) if as_json else f"{what}: no fault")
 
 
 def _verify_release(benchmark: Benchmark) -> list[Finding]:
@@ -64,15 +61,13 @@ def _verify_release(benchmark: Benchmark) -> list[Finding]:
         return verify_release(benchmark, on_progress) + verify_supports(benchmark)
 
 
-def _verify_source(
-    source: str, data: Path | None, davis: Path | None, coco: Path | None, named: tuple[str, ...], resolution: str | None
-) -> list[Finding]:
+def _verify_source(source: str, where: options.Where, resolution: str | None) -> list[Finding]:
     from curation.sources.coco import Coco
     from curation.sources.tree import Tree
     from icvos.cli.progress import file_bar
     from icvos.registry import load_sources
 
-    roots = options.source_roots([source], data, davis, coco, named)
+    roots = options.source_roots([source], where)
     if source == "coco":
         return Coco(roots["coco"]).verify()
     (opened,) = load_sources(roots, resolution)
