@@ -19,7 +19,6 @@ METHOD = HeadMethod(
     summary="a likeness to the support that spreads over the query, refined twice",
     paper="AMNet (NeurIPS 2023), arXiv 2311.17626",
     parts=_parts,
-    most=1,
 )
 
 

@@ -35,7 +35,6 @@ from baselines.common.mixer import (
     mixing_stages,
     parsing,
 )
-from icvos.errors import UserInputError
 from icvos.training.loop import Treatment
 
 LEAST = 0.7  # a cosine over the temperature: places that look less like the prototype are no part of the object at first
@@ -47,7 +46,7 @@ SURE = 0.5  # merged probability from which a place is part of it in refinement
 
 @dataclass(frozen=True, slots=True)
 class AmnetConfig(MatchingConfig):
-    """What an AMNet is made of; it takes one support."""
+    """What an AMNet is made of."""
 
     trained_parts: bool = True  # release: what parts are asked by is in no optimiser, and stays as it was drawn
 
@@ -63,12 +62,9 @@ def preset(name: str = "default", **changes: Any) -> AmnetConfig:
         changes: options by name.
 
     Raises:
-        UserInputError: no such preset or option, or more than one support.
+        UserInputError: no such preset or option.
     """
-    config = chosen("AMNet", AmnetConfig(), PRESETS, name, changes)
-    if config.shots != 1:
-        raise UserInputError("AMNet takes one support", "shots", config.shots, "1", "train HDMNet or PFENet for more")
-    return config
+    return chosen("AMNet", AmnetConfig(), PRESETS, name, changes)
 
 
 class Found(NamedTuple):
@@ -153,7 +149,7 @@ class Amnet(MatchingHead):
             part.get_parameter("parts").requires_grad_(config.trained_parts)
 
     def forward(self, query: Levels, supports: Levels, masks: Tensor, targets: Tensor | None = None) -> Found:
-        """Logits of background and object; see `MatchingHead.prepared` for the arguments. One support an episode."""
+        """Logits of background and object; see `MatchingHead.prepared` for the arguments."""
         prepared, mixer = self.prepared(query, supports, masks, targets), self.transformer.mix_transformer
         stages = mixed(mixer.down_sample_layers, prepared.query)
         joined, parsed, answer = mixer.spread(stages, likeness(prepared.asked, prepared.prototypes), prepared.similarity)
@@ -205,10 +201,14 @@ def adversarial_weight(step: int, fooling: float) -> float:
 
 
 def likeness(query: Tensor, prototypes: Tensor) -> Tensor:
-    """How much each place of (B, C, h, w) looks like a prototype (B, C): (B, 1, h, w), 0 where hardly."""
-    cosines = (functional.normalize(query, dim=1) * functional.normalize(prototypes, dim=1)[:, :, None, None]).sum(1, keepdim=True)
-    scores = cosines / TEMPERATURE
-    return scores.masked_fill(scores < LEAST, 0)
+    """How much each place of (B, C, h, w) looks like prototypes (B * K, C), on average: (B, 1, h, w), 0 where hardly like any.
+
+    The released code makes the same K maps and fails on them; their mean is what it makes of all its other maps.
+    """
+    count = len(query)
+    vectors = functional.normalize(prototypes, dim=1).view(count, -1, prototypes.shape[1])
+    scores = torch.einsum("bchw,bkc->bkhw", functional.normalize(query, dim=1), vectors) / TEMPERATURE
+    return scores.masked_fill(scores < LEAST, 0).mean(1, keepdim=True)
 
 
 def surely(maps: Tensor) -> Tensor:
@@ -235,8 +235,8 @@ def read_official(path: Path) -> GeneratorFile:
     """A checkpoint of the released code; see `read_matching`.
 
     Raises:
-        UserInputError: there is no such file, the fold is not told, or it takes more than one support.
+        UserInputError: there is no such file, or the fold is not told.
         DataError: it cannot be read, or is no checkpoint of AMNet.
     """
     options, head, backbone = read_matching(path, "AMNet", "transformer.mix_transformer.match_layers1.0.1.conv.weight")
-    return GeneratorFile("amnet", asdict(preset(**options)), "", head, backbone=backbone)
+    return GeneratorFile("amnet", asdict(AmnetConfig(**options)), "", head, facts={"shots": options["shots"]}, backbone=backbone)

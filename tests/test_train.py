@@ -171,7 +171,6 @@ def test_the_tube_stage_begins_with_the_image_stage(voc: Path, tmp_path: Path, i
         (("--method", "hdmnet", "--steps", 1), "no base learner"),
         (("--method", "hdmnet", "--steps", 1, "--preset", "smal"), "did you mean small"),
         (("--method", "hdmnet", "--steps", 1, "--preset", "small", "--shots", 2), "--set shots=2 as well"),
-        (("--method", "amnet", "--steps", 1, "--preset", "small", "--shots", 2, "--set", "shots=2"), "AMNet takes one support"),
         (("--method", "pfenet", "--steps", 1, "--preset", "small", "--set", "widht=64"), "did you mean width"),
         (("--method", "pfenet", "--steps", 1, "--stage", "tube"), "no tube stage"),
         (("--method", "pfenet", "--steps", 1, "--train", "decoder"), "trains nothing of SAM 2"),

@@ -41,7 +41,6 @@ class HeadMethod:
     summary: str
     paper: str
     parts: Callable[[], HeadParts]
-    most: int | None = None  # supports that it can look at
 
     def read(self, path: Path) -> GeneratorFile:
         """A file of weights; see `read_weights`."""
@@ -92,7 +91,7 @@ class HeadPrompts(SupportPrompts):
             UserInputError: see `file`.
             DataError: see `file`.
         """
-        self.head_method, self.most = method, method.most
+        self.head_method = method
         self.sam2 = ChosenSam2(replace(compute, weights=None))
         summary = f"{method.summary}; its mask of frame 0 to SAM 2"
         card = MethodCard(method.name, summary=summary, paper=method.paper, hand_over="mask", **facts_of(method, compute))

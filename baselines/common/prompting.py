@@ -99,8 +99,6 @@ class TrainedMethod(Protocol):
 class SupportPrompts(ABC):
     """A prompter with trained weights: it leaves out supports without a pixel, and tells of what it was not trained for."""
 
-    most: int | None = None  # supports that it can look at
-
     def __init__(self, method: TrainedMethod, compute: Compute, card: MethodCard) -> None:
         self.method, self.compute, self.card = method, compute, card
         self._noticed = EpisodeFindings()
@@ -119,10 +117,9 @@ class SupportPrompts(ABC):
         given, findings = marked(supports, self.card.name)
         trained = int(self.file.facts.get("shots", 1))
         if len(given) > trained:
-            used = "all are used" if self.most is None else "the first is used" if self.most == 1 else f"the first {self.most} are used"
-            findings.append(Finding("more-supports", self.card.name, f"{len(given)} supports", f"{trained}, as in training", used))
+            findings.append(Finding("more-supports", self.card.name, f"{len(given)} supports", f"{trained}, as in training", "all are used"))
         self._noticed.add(findings)
-        return self._answer(frame, given[: self.most]) if given else MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
+        return self._answer(frame, given) if given else MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """Supports without a pixel, and more of them than in training."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from baselines.amnet import METHOD as AMNET
-from baselines.amnet_network import Amnet, AmnetConfig
+from baselines.amnet_network import LEAST, Amnet, AmnetConfig, likeness
 from baselines.amnet_network import preset as amnet
 from baselines.common.augmentation import AUGMENTATIONS, augmentation, augmented
 from baselines.common.base_learner import BaseMap, base_background, over_shots, shot_weights
@@ -216,9 +216,12 @@ def test_a_released_checkpoint_loads_as_it_is(method: HeadMethod, prefix: str, t
         method.read(tmp_path / "other.pth")
 
 
-def test_amnet_takes_one_support() -> None:
-    with pytest.raises(UserInputError, match=r"AMNet takes one support.*found 2"):
-        amnet(shots=2)
+def test_amnet_looks_at_the_mean_of_what_each_support_is_like() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, prototypes = torch.randn(2, 6, 4, 5, generator=generator), torch.randn(6, 6, generator=generator)
+    alone = [likeness(query, prototypes.view(2, 3, 6)[:, shot]) for shot in range(3)]
+    assert all((maps == 0).any() and (maps >= LEAST).any() for maps in alone)
+    torch.testing.assert_close(likeness(query, prototypes), torch.stack(alone).mean(0))
 
 
 def test_gradients_of_the_two_sides_of_amnet_do_not_mix() -> None:
