@@ -117,7 +117,8 @@ class SupportPrompts(ABC):
         given, findings = marked(supports, self.card.name)
         trained = int(self.file.facts.get("shots", 1))
         if len(given) > trained:
-            findings.append(Finding("more-supports", self.card.name, f"{len(given)} supports", f"{trained}, as in training", "all are used"))
+            found, expected = f"{len(given)} supports", f"{trained}, as in training"
+            findings.append(Finding("more-supports", self.card.name, found, expected, "all are used"))
         self._noticed.add(findings)
         return self._answer(frame, given) if given else MaskPrompt(np.zeros(frame.shape[:2], np.bool_))
 
