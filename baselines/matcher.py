@@ -18,9 +18,9 @@ from baselines.common.supports import EpisodeFindings, FirstFrame, marked
 from baselines.matcher_config import MatcherConfig, preset
 from icvos.errors import Finding, missing_package
 from icvos.propagate.base import Propagated, propagated
-from icvos.propagate.chosen import ChosenSam2
+from icvos.propagate.chosen import ChosenSam
 from icvos.types import BoxPrompt, Compute, Image, MaskPrompt, MethodCard, PointPrompt, Prompt, Support
-from icvos.weights import weight_file
+from icvos.weights import sam_kind, weight_file
 
 if TYPE_CHECKING:
     from baselines.matcher_steps import Found, Matcher, Seen
@@ -46,15 +46,15 @@ class MatcherPrompts:
         Args:
             name: the method's.
             config: its options.
-            compute: its `sam` and `weights` are the SAM 2 that propagates, and draws candidate masks unless the config names another.
-            hand_over: what goes to SAM 2.
+            compute: its `sam` and `weights` are the SAM that propagates, and draws candidate masks unless the config names another.
+            hand_over: what goes to it.
         """
         self.config, self.compute, self.hand_over = config, compute, hand_over
-        self.sam2 = ChosenSam2(compute)
+        self.sam = ChosenSam(compute)
         said = "the points that are matched both ways" if hand_over == "points" else "the mask merged of the best candidates"
         self.card = MethodCard(
             name,
-            summary=f"patches of {config.backbone} matched both ways, without training; {said} to SAM 2",
+            summary=f"patches of {config.backbone} matched both ways, without training; {said} to {sam_kind(compute.sam)}",
             paper="Matcher (ICLR 2024), arXiv 2305.13310",
             hand_over=hand_over,
             variant_of="" if name == "matcher" else "matcher",
@@ -110,19 +110,19 @@ class MatcherPrompts:
             from baselines.common.encoders import frozen_backbone
             from baselines.matcher_steps import Matcher
             from icvos.models.sam import build_sam
-            from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, TokenDecoding
+            from icvos.models.token_decoding import TokenDecoding, decoding_of
         except ModuleNotFoundError as error:
             raise missing_package("Matcher", error, "models") from error
-        device, offline = self.sam2.propagator.device, self.compute.offline
+        device, offline = self.sam.propagator.device, self.compute.offline
         decoding: TokenDecoding | None = None
         if self.hand_over == "mask":
-            first = self.config.mask_sam
-            decoding = Sam1Tokens(build_sam(first, device=device, offline=offline)) if first else Sam2Tokens(self.sam2.propagator.model)
+            other = self.config.mask_sam if self.config.mask_sam != self.compute.sam else ""
+            decoding = decoding_of(build_sam(other, device=device, offline=offline) if other else self.sam.propagator.model)
         return Matcher(self.config, frozen_backbone(self.config.backbone, offline=offline).to(device), decoding)
 
     def _facts(self) -> dict[str, Any]:
         """What the card must say of all weights; nothing is built for it."""
-        facts = self.sam2.facts()
+        facts = self.sam.facts()
         own = [weight_file(self.config.backbone)]
         own += [weight_file(self.config.mask_sam)] if self.hand_over == "mask" and self.config.mask_sam else []
         licences, data = (*(file.licence for file in own), facts.get("licence", "")), facts.get("training_data", ())
@@ -137,7 +137,7 @@ class MatcherPrompts:
 def matched(name: str, config: MatcherConfig, compute: Compute, hand_over: HandOver) -> Propagated:
     """The method, whole."""
     prompts = MatcherPrompts(name, config, compute, hand_over)
-    return propagated(prompts, prompts.sam2)
+    return propagated(prompts, prompts.sam)
 
 
 def matcher(compute: Compute) -> Propagated:

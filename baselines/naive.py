@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from icvos.errors import Finding
-from icvos.propagate.chosen import ChosenSam2
+from icvos.propagate.chosen import ChosenSam, without_memory
 from icvos.types import Compute, Image, Mask, MethodCard, Support
+from icvos.weights import is_first_sam
 
 
 class NaiveSam2:
     """Each support is a prompted frame before the clip; SAM 2, which follows objects and not classes, does the rest."""
 
     def __init__(self, compute: Compute) -> None:
-        self.propagator = ChosenSam2(compute)
+        if is_first_sam(compute.sam):
+            raise without_memory(compute.sam, "naive-sam2")
+        self.propagator = ChosenSam(compute)
         self.card = MethodCard(
             "naive-sam2",
             summary="the support and its mask put before the clip as its first frame, then SAM 2",

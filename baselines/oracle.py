@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from icvos.propagate.base import FromTruth
-from icvos.propagate.chosen import ChosenSam2
+from icvos.propagate.chosen import ChosenSam
 from icvos.propagate.identity import Identity
 from icvos.types import Compute, MethodCard
 
 
 def oracle_first_frame(compute: Compute) -> FromTruth:
     """The true mask of frame 0, followed by SAM 2: Table 13 of DC-SAM."""
-    sam2 = ChosenSam2(compute)
+    sam = ChosenSam(compute)
     card = MethodCard(
         "oracle-first-frame",
         kind="ceiling",
@@ -18,9 +18,9 @@ def oracle_first_frame(compute: Compute) -> FromTruth:
         version="2",
         paper="DC-SAM (2025), Table 13",
         hand_over="mask",
-        **sam2.facts(),
+        **sam.facts(),
     )
-    return FromTruth(card, sam2)
+    return FromTruth(card, sam)
 
 
 def identity() -> FromTruth:

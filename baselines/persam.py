@@ -12,8 +12,9 @@ from baselines.common.supports import EpisodeFindings, FirstFrame, marked
 from baselines.persam_config import PerSamConfig, preset
 from icvos.errors import Finding
 from icvos.propagate.base import Propagated, propagated
-from icvos.propagate.chosen import ChosenSam2
+from icvos.propagate.chosen import ChosenSam
 from icvos.types import BoxPrompt, Compute, Image, MaskPrompt, MethodCard, Prompt, Support
+from icvos.weights import sam_kind
 
 if TYPE_CHECKING:
     from baselines.persam_segmenter import Cascade, PerSam
@@ -26,25 +27,25 @@ SUMMARIES = {
 
 
 class PerSamPrompts:
-    """The prompter: all of PerSAM on frame 0, in SAM 2's own features and decoder."""
+    """The prompter: all of PerSAM on frame 0, in the features and decoder of the SAM that is then handed what it found."""
 
     def __init__(self, config: PerSamConfig, compute: Compute, hand_over: HandOver) -> None:
         """Nothing is built before the first frame.
 
         Args:
             config: of the method.
-            compute: its `weights` are SAM 2's.
-            hand_over: what goes to SAM 2: the clicks with the box of the last mask, or that mask.
+            compute: its `weights` are SAM's.
+            hand_over: what goes to SAM: the clicks with the box of the last mask, or that mask.
         """
         self.config, self.hand_over = config, hand_over
-        self.sam2 = ChosenSam2(compute)
+        self.sam = ChosenSam(compute)
         self.card = MethodCard(
             config.variant if hand_over == "points and box" else f"{config.variant}-mask",
-            summary=f"{SUMMARIES[config.variant]}; {hand_over} to SAM 2",
+            summary=f"{SUMMARIES[config.variant]}; {hand_over} to {sam_kind(compute.sam)}",
             paper="PerSAM (ICLR 2024), arXiv 2305.03048",
             hand_over=hand_over,
             variant_of="" if hand_over == "points and box" else config.variant,
-            **self.sam2.facts(),
+            **self.sam.facts(),
         )
         self._noticed = EpisodeFindings()
         self._seen = FirstFrame(lambda frame: self._persam.decoding.see(frame))
@@ -81,16 +82,16 @@ class PerSamPrompts:
 
     @cached_property
     def _persam(self) -> PerSam:
-        model = self.sam2.propagator.model
-        from baselines.persam_decoding import Sam2Clicks
+        model = self.sam.propagator.model  # first: it tells of packages that are missing
+        from baselines.persam_decoding import clicks_of
         from baselines.persam_segmenter import PerSam
 
-        return PerSam(self.config, Sam2Clicks(model))
+        return PerSam(self.config, clicks_of(model))
 
 
 def _method(config: PerSamConfig, compute: Compute, hand_over: HandOver = "points and box") -> Propagated:
     prompts = PerSamPrompts(config, compute, hand_over)
-    return propagated(prompts, prompts.sam2)
+    return propagated(prompts, prompts.sam)
 
 
 def persam(compute: Compute) -> Propagated:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image as PilImage
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -184,6 +185,11 @@ class Sam2Clicks(ClickDecoding):
         positions, fine = self.prompt_encoder.get_dense_pe(), list(features.fine)
         logits, scores, *_ = decoder.predict_masks(features.embedding, positions, tokens, dense, False, fine)
         return logits, scores
+
+
+def clicks_of(model: nn.Module) -> ClickDecoding:
+    """A SAM 2 or a first SAM, asked as a person would."""
+    return Sam2Clicks(model) if isinstance(model, SAM2Base) else Sam1Clicks(model)
 
 
 @contextmanager

@@ -19,4 +19,4 @@ def tuned_oracle(compute: Compute) -> FromTruth:
         variant_of="oracle-first-frame",
         **facts_of(METHOD, compute),
     )
-    return FromTruth(card, GeneratedPrompts(METHOD, compute, "mask").sam2)
+    return FromTruth(card, GeneratedPrompts(METHOD, compute, "mask").sam)

@@ -14,6 +14,8 @@ from icvos.types import Kind, MethodCard
 LISTS = frozenset({"training_data", "training_classes", "training_clips"})
 WORDS = tuple(field.name for field in fields(MethodCard) if field.name not in {*LISTS, "parallel"})
 
+NOT_TOLD = "not told"  # among `training_data`: weights of a method that is trained, which do not say on what
+
 _CLIP = re.compile(r"[^/]+/[^/]+")
 _EVERY = "*"  # as a clip's name: all of its source
 

@@ -219,7 +219,7 @@ class MethodCard:
 class Compute:
     """How the person who runs a method wants it computed; a method's class is handed this if it asks for `compute`."""
 
-    sam: str = "sam2_nano"  # a name of `icvos.models.SAM2_NAMES`, or a configuration file
+    sam: str = "sam2_nano"  # a name of `SAM2_NAMES` or `SAM_NAMES` in `icvos.models`, or a configuration file
     weights: str | None = None  # a file in the place of the registry's
     device: str = "auto"  # cpu, cuda, cuda:1, mps; auto: cuda where there is one
     precision: str = "fp32"  # or bf16

@@ -195,11 +195,21 @@ def model_names(family: str) -> list[str]:
     return [name for name in weight_files() if name.startswith(family)]
 
 
-def sam2_facts(model: str, weights: str | None = None, precision: str = "fp32") -> dict[str, Any]:
-    """What a card must say of a SAM 2: weights, precision, licence and training data. Nothing is downloaded or built.
+def is_first_sam(model: str) -> bool:
+    """Whether a name is that of a first SAM, which has no memory."""
+    return model in model_names("sam_vit")
+
+
+def sam_kind(model: str) -> str:
+    """What a SAM is called in a sentence."""
+    return "SAM" if is_first_sam(model) else "SAM 2"
+
+
+def sam_facts(model: str, weights: str | None = None, precision: str = "fp32") -> dict[str, Any]:
+    """What a card must say of a SAM: weights, precision, licence and training data. Nothing is downloaded or built.
 
     Args:
-        model: a name of the registry, or a configuration file.
+        model: a name of the registry, or a configuration file of a SAM 2.
         weights: as `resolve` takes them, or "untrained".
         precision: fp32 or bf16.
 
@@ -208,7 +218,7 @@ def sam2_facts(model: str, weights: str | None = None, precision: str = "fp32") 
         DataError: a file cannot be read.
     """
     facts: dict[str, Any] = {"precision": checked_precision(precision)}
-    known, config = weight_files(), sam2_config(model)
+    known, config = weight_files(), None if is_first_sam(model) else sam2_config(model)
     said = model if config is None else f"{config.name} {_hash(config)}"
     chosen = weights or model
     if chosen == UNTRAINED:
@@ -216,7 +226,7 @@ def sam2_facts(model: str, weights: str | None = None, precision: str = "fp32") 
     if file := known.get(chosen):
         of = "" if chosen == model else f" {chosen}"
         return {**facts, "weights": f"{said}{of} {file.public_hash}".strip(), "licence": file.licence, "training_data": file.training_data}
-    return {**facts, "weights": f"{said} {_hash(sam2_weights(model, weights))}"}
+    return {**facts, "weights": f"{said} {_hash(sam_weights(model, weights))}"}
 
 
 def sam2_config(model: str) -> Path | None:
@@ -235,14 +245,14 @@ def sam2_config(model: str) -> Path | None:
     return path
 
 
-def sam2_weights(model: str, weights: str | Path | None = None, *, offline: bool = False) -> Path:
-    """The file of weights of a SAM 2, as `resolve` finds it; it is there afterwards.
+def sam_weights(model: str, weights: str | Path | None = None, *, offline: bool = False) -> Path:
+    """The file of weights of a SAM, as `resolve` finds it; it is there afterwards.
 
     Raises:
         UserInputError: a configuration of one's own without weights, or a file that is not there and cannot be fetched.
         DataError: the file has another sha256.
     """
-    if weights is None and sam2_config(model):
+    if weights is None and not is_first_sam(model) and sam2_config(model):
         raise UserInputError("no weights", model, expected="a file for a configuration of your own", fix="pass --weights FILE")
     return resolve(weights, model, offline=offline)
 

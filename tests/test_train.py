@@ -92,6 +92,37 @@ def test_trained_heads_run(method: str, voc: Path, tmp_path: Path, icvos: Callab
     assert said.code == 2 and "weights of another method" in said.err
 
 
+def test_a_fold_is_left_out_and_its_pictures_too_if_asked(tmp_path: Path, icvos: Callable[..., Any]) -> None:
+    root = tmp_path / "VOC2012"
+    for folder in ("JPEGImages", "SegmentationClassAug"):
+        (root / folder).mkdir(parents=True)
+    for category in (1, 2, 8, 9):  # airplanes and bicycles, cats and chairs
+        for number in range(4):
+            values = np.zeros((64, 80), np.uint8)
+            values[4:60, 4 + number : 70] = category
+            Image.fromarray(values).save(root / "SegmentationClassAug" / f"{category}_{number}.png")
+            cv2.imwrite(str(root / "JPEGImages" / f"{category}_{number}.jpg"), np.repeat(20 * values[..., None], 3, 2))
+    words = ("train", "--method", "pfenet", "--data", f"pascal={root}", *SMALL_HEAD, "--steps", 1)
+    out = tmp_path / "out"
+    said = icvos(*words, "--fold", 0, "--pictures", "without-fold", "--out", out)
+    assert said.code == 0, said
+    again = icvos(*words, "--fold", 0, "--out", out)
+    assert again.code == 2 and "pictures of" in again.err
+    from baselines.common.prompting import facts_of
+    from baselines.pfenet import METHOD
+    from icvos.types import Compute
+
+    facts = facts_of(METHOD, Compute(weights=str(out / "generator.safetensors")))
+    assert facts["training_data"][0] == "PASCAL VOC 2012 without the pictures of fold 0"
+    asked = ("fewshot", "--benchmark", "pascal5i", "--pascal", root, "--episodes", 2, "--allow-missing", "--method", "pfenet")
+    asked = (*asked, "--weights", out / "generator.safetensors", "--releases", tmp_path / "releases", "--out", tmp_path / "runs")
+    assert icvos(*asked, "--fold", 0).code == 0
+    refused = icvos(*asked, "--fold", 1)
+    assert refused.code == 2 and "trained on classes of the fold" in refused.err
+    said = icvos(*words, "--pictures", "without-fold", "--out", tmp_path / "no")
+    assert said.code == 2 and "no fold to be left out" in said.err
+
+
 def test_heads_on_augmented_pictures(voc: Path, tmp_path: Path, icvos: Callable[..., Any]) -> None:
     words = ("train", "--method", "pfenet", "--data", f"voc_small={voc}", *SMALL_HEAD, "--schedule", "pfenet-pascal", "--steps", 1)
     said = icvos(*words, "--set", "fit=padded", "--out", tmp_path / "out")
@@ -115,7 +146,7 @@ def test_what_is_embedded_is_named_and_what_is_not_is_counted(
     assert json.loads(icvos(*words, "--dry-run", "--json").out)["download_bytes"] == 0
     for more in ((), ("--dry-run",)):
         said = icvos(*words, "--sam", "sam2.1_hiera_t", *more)
-        assert said.code == 2 and "trained with another SAM 2" in said.err and "--sam sam2_nano" in said.err, said
+        assert said.code == 2 and "trained with another SAM" in said.err and "--sam sam2_nano" in said.err, said
     larger = icvos("run", "--method", "naive-sam2", *words[3:], "--sam", "sam2.1_hiera_t", "--dry-run", "--json")
     assert json.loads(larger.out)["download_bytes"] == 156_008_466
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from icvos.cards import NOT_TOLD
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError
 from icvos.files import atomic_file
@@ -79,8 +80,26 @@ def read_generator(path: Path, method: str) -> GeneratorFile:
     return GeneratorFile(method, said["options"], said["sam"], generator, sam, said["facts"], backbone)
 
 
-def classes_trained_on(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """The classes, by COCO's names, that a file's training showed with masks; empty where its facts do not say."""
+def data_trained_on(content: GeneratorFile) -> tuple[str, ...]:
+    """What a file's training saw, for a card."""
+    names = {"coco": "COCO", "pascal": "PASCAL VOC 2012", "voc_small": "VOC pictures"}
+    fold, dropped = content.facts.get("fold"), content.facts.get("pictures of") == "without-fold"
+    less = "" if fold is None else f" without the {'pictures' if dropped else 'masks'} of fold {fold}"
+    said = tuple(f"{names[part]}{less}" for part in str(content.facts.get("data", "")).split("+") if part in names)
+    return said or (NOT_TOLD,)
+
+
+def classes_trained_on(content: GeneratorFile) -> tuple[str, ...]:
+    """The classes, by COCO's names, that a file's training showed with masks, as did those of its base learner and of its start.
+
+    Empty where neither its facts nor its options say.
+    """
+    ids = {category.id: category.name for category in CATEGORIES}
+    based = tuple(ids[id_] for id_ in content.options.get("base_classes", ()))
+    return tuple(dict.fromkeys((*_told_classes(content.facts), *based, *content.facts.get("seen before", ()))))
+
+
+def _told_classes(facts: Mapping[str, Any]) -> tuple[str, ...]:
     ids = {category.id: category.name for category in CATEGORIES}
     voc = dict(enumerate(VOC_NAMES, start=1))
     known = {"coco": ids, "pascal": voc, "voc_small": voc}

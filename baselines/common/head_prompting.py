@@ -14,7 +14,7 @@ from baselines.common.prompting import SupportPrompts, facts_of, found_weights, 
 from baselines.common.supports import FirstFrame, Marked
 from baselines.common.windows import seen_through, support_window
 from icvos.propagate.base import Propagated, propagated
-from icvos.propagate.chosen import ChosenSam2
+from icvos.propagate.chosen import ChosenSam
 from icvos.types import Compute, Image, MaskPrompt, MethodCard
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class HeadPrompts(SupportPrompts):
             DataError: see `file`.
         """
         self.head_method = method
-        self.sam2 = ChosenSam2(replace(compute, weights=None))
+        self.sam = ChosenSam(replace(compute, weights=None))
         summary = f"{method.summary}; its mask of frame 0 to SAM 2"
         card = MethodCard(method.name, summary=summary, paper=method.paper, hand_over="mask", **facts_of(method, compute))
         super().__init__(method, compute, card)
@@ -139,7 +139,7 @@ class HeadPrompts(SupportPrompts):
     def _ready(self) -> _Ready:
         from baselines.common.head import head_backbone
 
-        content, device = self.file, self.sam2.propagator.device
+        content, device = self.file, self.sam.propagator.device
         head = self.head_method.build(content)
         frozen = head_backbone(head.config.backbone, content.backbone, offline=self.compute.offline)
         return _Ready(head.to(device).eval(), frozen.to(device))
@@ -148,4 +148,4 @@ class HeadPrompts(SupportPrompts):
 def segmented(method: HeadMethod, compute: Compute) -> Propagated:
     """The method, whole."""
     prompts = HeadPrompts(method, compute)
-    return propagated(prompts, prompts.sam2)
+    return propagated(prompts, prompts.sam)

@@ -16,9 +16,9 @@ from baselines.common.windows import SupportView, seen_through, squared, support
 from icvos.errors import Finding, UserInputError
 from icvos.files import sha256_file
 from icvos.propagate.base import Propagated, propagated
-from icvos.propagate.chosen import ChosenSam2
+from icvos.propagate.chosen import ChosenSam
 from icvos.types import Compute, Image, MaskPrompt, MethodCard, Prompt, Support, TokenPrompt
-from icvos.weights import resolve, sam2_facts, weight_file
+from icvos.weights import is_first_sam, resolve, sam_facts, sam_kind, weight_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -128,27 +128,33 @@ class SupportPrompts(ABC):
 
 
 class GeneratedPrompts(SupportPrompts):
-    """The prompter: tokens for SAM 2's decoder, or the mask that they give on frame 0."""
+    """The prompter: tokens for SAM's decoder, or the mask that they give on frame 0.
+
+    The first SAM is handed the mask in any case: tokens go with features of the picture as it was squared in training, which it
+    does not see when it is asked.
+    """
 
     def __init__(self, method: GeneratorMethod, compute: Compute, hand_over: HandOver) -> None:
         """Nothing is built before the first frame, but a file of one's own is looked at.
 
         Args:
             method: which.
-            compute: its `weights` are the generator's; SAM 2's own come from the registry.
+            compute: its `weights` are the generator's; SAM's own come from the registry.
             hand_over: what goes to SAM 2.
 
         Raises:
             UserInputError: see `file`.
             DataError: see `file`.
         """
-        self.generator, self.hand_over = method, hand_over
-        self.sam2 = ChosenSam2(replace(compute, weights=None), tuned=lambda: self.file.sam_state)
+        self.generator, handed = method, "mask" if is_first_sam(compute.sam) else hand_over
+        self.hand_over = handed
+        self.sam = ChosenSam(replace(compute, weights=None), tuned=lambda: self.file.sam_state)
+        said = "its tokens" if handed == "tokens" else "the mask they give on frame 0"
         card = MethodCard(
             method.name if hand_over == "tokens" else f"{method.name}-mask",
-            summary=f"{method.summary}; {'its tokens' if hand_over == 'tokens' else 'the mask they give on frame 0'} to SAM 2",
+            summary=f"{method.summary}; {said} to {sam_kind(compute.sam)}",
             paper=method.paper,
-            hand_over=hand_over,
+            hand_over=handed,
             variant_of="" if hand_over == "tokens" else method.name,
             **facts_of(method, compute),
         )
@@ -162,14 +168,14 @@ class GeneratedPrompts(SupportPrompts):
         """The weights.
 
         Raises:
-            UserInputError: no such file, of another method, or trained with another SAM 2.
+            UserInputError: no such file, of another method, or trained with another SAM.
             DataError: it cannot be read.
         """
         path = found_weights(self.method, self.compute)
         content = self.generator.read(path)
         if content.sam != self.compute.sam:
             fix = f"run with --sam {content.sam}, or train for {self.compute.sam}: icvos train --method {self.method.name}"
-            raise UserInputError("weights that were trained with another SAM 2", path, content.sam, self.compute.sam, fix)
+            raise UserInputError("weights that were trained with another SAM", path, content.sam, self.compute.sam, fix)
         return content
 
     def _answer(self, frame: Image, supports: Sequence[Marked]) -> Prompt:
@@ -190,10 +196,10 @@ class GeneratedPrompts(SupportPrompts):
     @cached_property
     def _ready(self) -> _Ready:
         from baselines.common.encoders import Encoders, frozen_backbone
-        from icvos.models.token_decoding import Sam2Tokens
+        from icvos.models.token_decoding import decoding_of
 
-        content, propagator = self.file, self.sam2.propagator
-        decoding = Sam2Tokens(propagator.model)
+        content, propagator = self.file, self.sam.propagator
+        decoding = decoding_of(propagator.model)
         network, config = self.generator.build(content, decoding.width)
         frozen = frozen_backbone(config.backbone, offline=self.compute.offline).to(propagator.device)
         return _Ready(
@@ -203,7 +209,7 @@ class GeneratedPrompts(SupportPrompts):
 
 def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
     """What a card must say of a method's weights and of SAM 2's; nothing is built for it."""
-    facts = sam2_facts(compute.sam, None, compute.precision)
+    facts = sam_facts(compute.sam, None, compute.precision)
     chosen = compute.weights or method.weights
     data: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
@@ -212,10 +218,12 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
         said, licence = f"{own.name} {own.sha256}", own.licence
         data, classes = own.training_data, own.training_classes
     else:
-        from baselines.common.generator_file import classes_trained_on
+        from baselines.common.generator_file import classes_trained_on, data_trained_on
 
         path = found_weights(method, compute)
-        said, licence, classes = f"{Path(chosen).name} {sha256_file(path)}", "", classes_trained_on(method.read(path).facts)
+        content = method.read(path)
+        said, licence = f"{Path(chosen).name} {sha256_file(path)}", ""
+        data, classes = data_trained_on(content), classes_trained_on(content)
     seen = tuple(dict.fromkeys((*data, *facts.get("training_data", ()))))
     return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen, "training_classes": classes}
 
@@ -245,4 +253,4 @@ def found_weights(method: TrainedMethod, compute: Compute) -> Path:
 def generated(method: GeneratorMethod, compute: Compute, hand_over: HandOver = "tokens") -> Propagated:
     """The method, whole."""
     prompts = GeneratedPrompts(method, compute, hand_over)
-    return propagated(prompts, prompts.sam2)
+    return propagated(prompts, prompts.sam)

@@ -22,10 +22,9 @@ from baselines.common.fitting import fitted_image
 from baselines.common.head import Head
 from baselines.common.train_generator import Trainable
 from baselines.common.tuning import Tuning
-from icvos.models import build_sam2
 from icvos.models.backbones import BACKBONES, Backbone, Dilation, build_backbone
-from icvos.models.sam import SAM_NAMES, build_sam
-from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, SamFeatures
+from icvos.models.sam import build_any_sam
+from icvos.models.token_decoding import SamFeatures, decoding_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,9 @@ def generator_sizes(make: Callable[[int], Trainable], sam: str, backbone: str, t
         backbone: name of the frozen backbone.
         trained: what is trained: generator, decoder, memory, lora.
     """
-    model: Any = (build_sam if sam in SAM_NAMES else build_sam2)(sam, "untrained", "cpu")
-    decoder = Sam1Tokens if sam in SAM_NAMES else Sam2Tokens
-    decoding = decoder(model.requires_grad_(False))
-    method, shapes = make(decoding.width), decoder(deepcopy(model).to("meta"))
+    model = build_any_sam(sam, "untrained", "cpu")
+    decoding = decoding_of(model)
+    method, shapes = make(decoding.width), decoding_of(deepcopy(model).to("meta"))
     side, looking = method.image_size, _on_paper(backbone)
     counted = Encoders(_on_paper(backbone), shapes, side)
     backbone_gflop, _ = gigaflops(partial(looking, torch.empty(2, 3, side, side, device="meta")))

@@ -23,12 +23,12 @@ from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.models.backbones import BACKBONES
 from icvos.models.checkpoints import load_weights, put_into
 from icvos.models.compute import device_named
-from icvos.models.sam import SAM_NAMES, build_sam
-from icvos.models.sam2 import build_sam2
-from icvos.models.token_decoding import Sam1Tokens, Sam2Tokens, TokenDecoding
+from icvos.models.sam import build_any_sam
+from icvos.models.token_decoding import TokenDecoding, decoding_of
 from icvos.training.class_pictures import ClassPictures
 from icvos.training.loop import Report, TrainOptions, train
 from icvos.types import Image, Mask
+from icvos.weights import is_first_sam
 
 IMAGE_SIZES = {"efficientnet_lite0": 384, "dinov2_s14": 896, "dinov2_b14": 896, "dinov2_l14": 896}  # others: 512, as in both papers
 STAGES = ("image", "tube")
@@ -206,13 +206,10 @@ def image_size_of(backbone: str) -> int:
 
 
 def _sam(request: Request, device: torch.device) -> tuple[Any, TokenDecoding]:
-    if request.sam in SAM_NAMES:
-        if request.stage == "tube" or "memory" in request.trained:
-            raise UserInputError("no memory in the first SAM", request.sam, request.stage, "--stage image", "choose a SAM 2 for tubes")
-        sam = build_sam(request.sam, request.sam_weights, device)
-        return sam, Sam1Tokens(sam)
-    model = build_sam2(request.sam, request.sam_weights, device)
-    return model, Sam2Tokens(model)
+    if is_first_sam(request.sam) and (request.stage == "tube" or "memory" in request.trained):
+        raise UserInputError("no memory in the first SAM", request.sam, request.stage, "--stage image", "choose a SAM 2 for tubes")
+    model = build_any_sam(request.sam, request.sam_weights, device)
+    return model, decoding_of(model)
 
 
 def _begin(request: Request, method: Trainable, sam: nn.Module) -> None:

@@ -45,14 +45,14 @@ def _weights() -> Iterable[str]:
     return weight_files()
 
 
-def _sam2() -> list[str]:
+def _sam() -> list[str]:
     from icvos.weights import model_names
 
-    return model_names("sam2")
+    return [*model_names("sam2"), *model_names("sam_vit")]
 
 
 methods = _names(_methods, many=True, files=True)
 sources = _names(_sources, many=True)
 protocols = _names(_protocols)
 weights = _names(_weights)
-sam2 = _names(_sam2, files=True)
+sam = _names(_sam, files=True)

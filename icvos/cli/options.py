@@ -78,8 +78,8 @@ def compute(command: Command) -> Command:
             default="sam2_nano",
             show_default=True,
             metavar="NAME|FILE.yaml",
-            shell_complete=complete.sam2,
-            help="The SAM 2 of methods that use one.",
+            shell_complete=complete.sam,
+            help="The SAM 2 of methods that use one; for images the first SAM, too: sam_vit_h.",
         ),
     ):
         gathered = option(gathered)

@@ -71,6 +71,7 @@ def command(
     from icvos.store import PredictionStore
 
     foreign_options.check(method, foreign, compute)
+    check_memory(compute)
     methods = [] if method is None else chosen_methods(method, compute, workers)
     release = options.open_benchmark(benchmark, where)
     methods = methods or [foreign_options.load(foreign, release, compute, dry_run=dry_run)]
@@ -103,6 +104,19 @@ def command(
     click.echo(json.dumps(done if len(done) > 1 else done[0], indent=1) if as_json else said)
     for finding in [] if as_json else [finding for report in reports for finding in report.findings]:
         click.echo(f"icvos: {finding}", err=True)
+
+
+def check_memory(compute: Compute) -> None:
+    """See that what was chosen can follow a clip.
+
+    Raises:
+        UserInputError: the first SAM was chosen.
+    """
+    from icvos.propagate.chosen import without_memory
+    from icvos.weights import is_first_sam
+
+    if is_first_sam(compute.sam):
+        raise without_memory(f"--sam {compute.sam}", "clips")
 
 
 def chosen_methods(said: str, compute: Compute, workers: int | None) -> list[LoadedMethod]:

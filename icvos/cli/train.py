@@ -37,6 +37,13 @@ METHODS = (*GENERATORS, *HEADS)
 @click.option("--warm-up", type=click.IntRange(0), default=0, show_default=True, help="Steps.")
 @click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Parts of a batch, one after the other.")
 @click.option("--fold", type=int, help="Leave this fold's classes for testing (COCO-20i, PASCAL-5i: 0 to 3).")
+@click.option(
+    "--pictures",
+    type=click.Choice(["all", "without-fold"]),
+    default="all",
+    show_default=True,
+    help="With --fold: what its classes are in training. all: background (PFENet); without-fold: in no picture (BAM, HDMNet, DC-SAM).",
+)
 @click.option("--shots", type=click.IntRange(1), default=1, show_default=True, help="Supports an episode.")
 @click.option("--annotation", default="mask", show_default=True, metavar="mask|box|scribble|point", help="How supports are marked.")
 @click.option("--mirror/--no-mirror", default=False, show_default=True, help="Mirror half of the pictures.")
@@ -81,7 +88,7 @@ def command(**given: Any) -> None:
         from baselines.common.train_head import train_head
     except ModuleNotFoundError as error:
         raise missing_package("training", error, "models,train") from error
-    data = _open(given["sources"], given["split"])
+    data = _pictures(given, _open(given["sources"], given["split"]))
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)
     with bar(given["method"], loop.steps, "steps") as advance:
@@ -109,16 +116,17 @@ def _said(said: dict[str, Any]) -> str:
 
 
 def _request(given: dict[str, Any], data: ClassPictures, start: GeneratorFile | None) -> Request:
+    from baselines.common.generator_file import classes_trained_on
     from baselines.common.train_generator import Request
     from icvos.errors import UserInputError
     from icvos.files import sha256_file
-    from icvos.training.episodes import fold_categories
 
-    categories, _ = fold_categories(data.name, tuple(data.categories), given["fold"])
+    categories, _ = _classes(given, data)
     usable = tuple(category for category in categories if len(data.members(category)) > given["shots"])
     validation = (_open(given["sources"], "val"), given["validate"]) if given["validate"] else None
     facts = {"data": data.name, "pictures": len(data), "stage": given["stage"], "fold": given["fold"]}
-    facts |= {"shots": given["shots"], "seed": given["seed"]}
+    facts |= {"shots": given["shots"], "seed": given["seed"], "pictures of": given["pictures"]}
+    facts |= {"seen before": list(classes_trained_on(start))} if start else {}
     facts |= {name: sha256_file(Path(given[name])) for name in ("start", "sam_weights") if given[name] and Path(given[name]).is_file()}
     named = ("out", "backbone", "sam", "sam_weights", "device", "stage", "shots", "annotation", "mirror", "balance", "cache")
     schedule = _schedule(given)
@@ -128,6 +136,25 @@ def _request(given: dict[str, Any], data: ClassPictures, start: GeneratorFile | 
     trained = tuple(part.strip() for part in given["trained"].split(","))
     chosen = {name: given[name] for name in named}
     return Request(data, usable, **chosen, trained=trained, start=start, validation=validation, augment=chosen_augmentation, facts=facts)
+
+
+def _classes(given: dict[str, Any], data: ClassPictures) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The classes to train on, and those to test on."""
+    from icvos.training.episodes import fold_categories
+
+    return fold_categories(data.name, tuple(data.categories), given["fold"])
+
+
+def _pictures(given: dict[str, Any], data: ClassPictures) -> ClassPictures:
+    """Those that may be trained on."""
+    from icvos.errors import UserInputError
+    from icvos.training.class_pictures import without_classes
+
+    if given["pictures"] == "all":
+        return data
+    if given["fold"] is None:
+        raise UserInputError("no fold to be left out", "--pictures", given["pictures"], "--fold 0 to 3", "say --fold, or leave --pictures")
+    return without_classes(data, _classes(given, data)[1])
 
 
 def _schedule(given: dict[str, Any]) -> Schedule:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from icvos.aggregate import RESULTS
-from icvos.cards import seen_classes
+from icvos.cards import NOT_TOLD, seen_classes
 from icvos.errors import Finding, UserInputError
 from icvos.fewshot.release import ImageManifest, ImageRelease
 from icvos.fewshot.results import ImageResult, save, summarise
@@ -121,9 +121,10 @@ def _scored(release: ImageRelease, method: LoadedMethod, store: PredictionStore,
     if store.missing(release.episode_ids):
         return Evaluated(report, None)
     seen = trained_on(release.manifest, method)
-    notes = (
-        (f"contaminated: trained on {len(seen)} of {len(release.manifest.classes)} classes asked for ({', '.join(seen)})",) if seen else ()
-    )
+    of_all = f"{len(seen)} of {len(release.manifest.classes)} classes asked for"
+    notes = [f"contaminated: trained on {of_all} ({', '.join(seen)})"] if seen else []
+    if NOT_TOLD in method.card.training_data and not method.card.training_classes:
+        notes.append("its weights do not tell what they were trained on: whether they have seen these classes is not known")
     rows = count_run(store, release, workers=workers)
     result = summarise(rows, release, asdict(method.card), notes)
     return Evaluated(report, result, save(result, rows, store.root / RESULTS))

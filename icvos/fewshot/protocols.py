@@ -22,7 +22,8 @@ class ImageProtocol:
     """How often is asked, and how masks become numbers.
 
     `episodes`: a fold's, by benchmark. `resize`: what truth and prediction are squashed to, None for the picture's own size (the
-    codes that pad to a square score at that size, too: padding is void). `training`: which pictures the code trains on.
+    codes that pad to a square score at that size, too: padding is void). `training`: which pictures the code trains on (`icvos train
+    --pictures`); whoever measures says it of the weights.
     """
 
     name: str
@@ -40,8 +41,8 @@ def _often(coco: int, pascal: int) -> dict[str, int]:
     return {"coco20i": coco, "pascal5i": pascal, "coco2pascal": pascal}
 
 
-_ALL = "pictures with any trained class; classes of the fold in them are background"
-_FILTERED = "pictures without any class of the fold (BAM's lists)"
+_ALL = "all"  # with any trained class; classes of the fold in them are background
+_FILTERED = "without-fold"  # those that show nothing of the fold's classes
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (

@@ -1,8 +1,9 @@
-"""SAM (the first) by name, over the `segment-anything` package."""
+"""SAM (the first) by name, over the `segment-anything` package; and whichever of SAM and SAM 2 a name stands for."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from segment_anything import sam_model_registry
@@ -11,8 +12,8 @@ from segment_anything.modeling import Sam
 from icvos.errors import UserInputError, did_you_mean
 from icvos.models.checkpoints import load_weights, read_state
 from icvos.models.compute import device_named
-from icvos.models.sam2 import placed
-from icvos.weights import UNTRAINED, model_names, resolve
+from icvos.models.sam2 import build_sam2, placed
+from icvos.weights import UNTRAINED, is_first_sam, model_names, resolve
 
 SAM_NAMES = tuple(model_names("sam_vit"))
 
@@ -40,3 +41,15 @@ def build_sam(
         load_weights(model, read_state(file), file)
     model.compute_dtype = dtype
     return placed(model, target)
+
+
+def build_any_sam(
+    name: str,
+    weights: str | Path | None = None,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    *,
+    offline: bool = False,
+) -> Any:
+    """What `build_sam` or `build_sam2` makes of a name, and raises."""
+    return (build_sam if is_first_sam(name) else build_sam2)(name, weights, device, dtype, offline=offline)

@@ -14,7 +14,7 @@ from icvos.errors import DataError, UserInputError
 from icvos.models.checkpoints import load_weights, read_state
 from icvos.models.compute import device_named
 from icvos.models.nano import sam2_nano
-from icvos.weights import UNTRAINED, model_names, sam2_config, sam2_weights
+from icvos.weights import UNTRAINED, model_names, sam2_config, sam_weights
 
 NANO = "sam2_nano"
 SAM2_NAMES = tuple(model_names("sam2"))
@@ -60,7 +60,7 @@ def build_sam2(
     target = device if isinstance(device, torch.device) else device_named(device)
     name, settings = str(name_or_config), {**POST_PROCESSING, **options}
     config = sam2_config(name) or _official_config(name)
-    file = None if weights == UNTRAINED else sam2_weights(name, weights, offline=offline)
+    file = None if weights == UNTRAINED else sam_weights(name, weights, offline=offline)
     model = sam2_nano(cls, **settings) if name == NANO else _from_config(config, cls, settings)
     if file is not None:
         load_weights(model, read_state(file), file)

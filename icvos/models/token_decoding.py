@@ -143,6 +143,11 @@ class Sam2Tokens(TokenDecoding):
         return candidates[:, :1]  # the mask that answers alone, in training and afterwards
 
 
+def decoding_of(model: nn.Module) -> TokenDecoding:
+    """A SAM 2 or a first SAM, asked by tokens."""
+    return Sam2Tokens(model) if isinstance(model, SAM2Base) else Sam1Tokens(model)
+
+
 def enlarged(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Logits (B, 1, h, w) at another size, corners on corners, as prompt generators are trained and read."""
     return functional.interpolate(logits, size=size, mode="bilinear", align_corners=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from icvos.errors import DataError, Finding
-from icvos.propagate.chosen import ChosenSam2
+from icvos.propagate.chosen import ChosenSam
 from icvos.types import Image, Mask, MaskPrompt, MethodCard, Notices, Prompter, Propagator, Support, WarmsUp
 
 
@@ -38,7 +38,7 @@ class Propagated:
     def join(self, other: Propagated) -> bool:
         """Let the other's propagator follow what this prompter says, if it is the same; says whether it is."""
         mine, theirs = self.propagator, other.propagator
-        return isinstance(mine, ChosenSam2) and isinstance(theirs, ChosenSam2) and mine.join(theirs)
+        return isinstance(mine, ChosenSam) and isinstance(theirs, ChosenSam) and mine.join(theirs)
 
     def take_findings(self) -> list[tuple[int, Finding]]:
         """What the two halves noticed."""

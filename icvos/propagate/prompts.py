@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from icvos.errors import PluginError
+from icvos.errors import Finding, PluginError
 from icvos.masks import size_text
 from icvos.models.token_decoding import BOTTOM_RIGHT, TOP_LEFT
-from icvos.types import BoxPrompt, MaskPrompt, PointPrompt, Prompt, Size, TokenPrompt
+from icvos.types import BoxPrompt, Mask, MaskPrompt, PointPrompt, Prompt, Size, TokenPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +48,10 @@ def as_given(prompt: Prompt, size: Size, side: int, width: int, device: torch.de
         found, expected = type(prompt).__name__, "MaskPrompt, PointPrompt, BoxPrompt or TokenPrompt"
         raise PluginError("not a prompt", "frame 0", found, expected, "mend the method")
     if isinstance(prompt, MaskPrompt):
-        return Given(mask=_resized(_checked_mask(prompt, size), side).to(device))
+        return Given(mask=_resized(torch.from_numpy(checked_mask(prompt, size).copy()), side).to(device))
     if isinstance(prompt, TokenPrompt):
         return Given(tokens=torch.from_numpy(_checked_tokens(prompt, width))[None].to(device))
-    clicks = _checked_points(prompt, size) if isinstance(prompt, PointPrompt) else _checked_box(prompt, size)
-    points, labels = torch.from_numpy(clicks[0])[None], torch.from_numpy(clicks[1])[None]
+    points, labels = (torch.from_numpy(part)[None] for part in checked_clicks(prompt, size))
     scaled = points / torch.tensor([size[1], size[0]]) * side
     return Given(points={"point_coords": scaled.to(device), "point_labels": labels.to(device)})
 
@@ -87,14 +87,33 @@ def _resized(mask: Tensor, side: int) -> Tensor:
     return (smooth >= 0.5).float()
 
 
-def _checked_mask(prompt: MaskPrompt, size: Size) -> Tensor:
+def empty_prompt(place: int, reason: str) -> Finding:
+    """The finding for a mask prompt, by its place, that names no pixel."""
+    return Finding("empty-prompt", f"prompt {place}", reason, "at least one pixel", "nothing is tracked, every mask is empty")
+
+
+def checked_mask(prompt: MaskPrompt, size: Size) -> Mask:
+    """The mask, (H, W) bool.
+
+    Raises:
+        PluginError: it has another size or type.
+    """
     if not isinstance(prompt.mask, np.ndarray) or prompt.mask.dtype != np.bool_ or prompt.mask.shape != size:
         found = f"{size_text(np.shape(prompt.mask))} {getattr(prompt.mask, 'dtype', type(prompt.mask).__name__)}"
         raise PluginError("the mask prompt does not fit its frame", "frame 0", found, f"{size_text(size)} bool", "mend the method")
-    return torch.from_numpy(prompt.mask.copy())
+    return prompt.mask
 
 
-def _checked_tokens(prompt: TokenPrompt, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def checked_clicks(prompt: PointPrompt | BoxPrompt, size: Size) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """What is clicked, (N, 2) x and y in pixels of the frame, and the kinds (N,): 1 object, 0 background, and the box's corners first.
+
+    Raises:
+        PluginError: a point or box lies off the image, or cannot be read.
+    """
+    return _checked_points(prompt, size) if isinstance(prompt, PointPrompt) else _checked_box(prompt, size)
+
+
+def _checked_tokens(prompt: TokenPrompt, width: int) -> NDArray[np.float32]:
     tokens = np.array(prompt.tokens, np.float32)  # a copy, here and below: torch wants to own what it reads
     if tokens.ndim != 2 or tokens.shape[1] != width or not len(tokens):
         raise PluginError("tokens that the decoder cannot take", "frame 0", size_text(tokens.shape), f"N x {width}", "mend the method")
@@ -103,7 +122,7 @@ def _checked_tokens(prompt: TokenPrompt, width: int) -> np.ndarray[Any, np.dtype
     return tokens
 
 
-def _checked_points(prompt: PointPrompt, size: Size) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int32]]]:
+def _checked_points(prompt: PointPrompt, size: Size) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     points, labels = np.array(prompt.points, np.float32), np.asarray(prompt.labels)
     if points.ndim != 2 or points.shape[1:] != (2,) or labels.shape != points.shape[:1] or not len(points):
         found = f"{size_text(points.shape)} points, {size_text(labels.shape)} labels"
@@ -115,7 +134,7 @@ def _checked_points(prompt: PointPrompt, size: Size) -> tuple[np.ndarray[Any, np
     return points, labels.astype(np.int32)
 
 
-def _checked_box(prompt: BoxPrompt, size: Size) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.int32]]]:
+def _checked_box(prompt: BoxPrompt, size: Size) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     box = np.array(prompt.box, np.float32)
     if box.shape != (4,):
         raise PluginError("a box that cannot be read", "frame 0", size_text(box.shape), "(left, top, right, bottom)", "mend the method")
@@ -130,7 +149,7 @@ def _checked_box(prompt: BoxPrompt, size: Size) -> tuple[np.ndarray[Any, np.dtyp
     return np.concatenate([corners, points]), np.concatenate([labels, marks])
 
 
-def _check_inside(points: np.ndarray[Any, np.dtype[np.float32]], size: Size, what: str) -> None:
+def _check_inside(points: NDArray[np.float32], size: Size, what: str) -> None:
     inside = (points >= 0).all(1) & (points <= (size[1], size[0])).all(1)  # false for NaN too
     if not inside.all():
         x, y = points[~inside][0].tolist()

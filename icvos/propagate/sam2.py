@@ -29,7 +29,7 @@ from icvos.masks import size_text
 from icvos.parallel import ahead
 from icvos.propagate.base import no_frames
 from icvos.propagate.objects import Features, Group, Shown, normalised
-from icvos.propagate.prompts import as_given, fingerprint, says_nothing
+from icvos.propagate.prompts import as_given, empty_prompt, fingerprint, says_nothing
 from icvos.types import BoxPrompt, Image, Mask, MaskPrompt, Prompt, Size
 
 HOLE = 8  # pixels of the mask decoder's map: the official predictor's
@@ -133,10 +133,7 @@ class Sam2Propagator:
                 said[key] = [self._shown(image, prompt, size) for image, prompt in shots]
             reasons = [says_nothing(prompt, shown.given) for (_, prompt), shown in zip(shots, said[key], strict=True)]
             if all(reasons):
-                found = Finding(
-                    "empty-prompt", f"prompt {number}", reasons[0], "at least one pixel", "nothing is tracked, every mask is empty"
-                )
-                self._findings.append((number, found))
+                self._findings.append((number, empty_prompt(number, reasons[0])))
         objects = {key: [shown for shown in shots if not shown.given.is_empty] for key, shots in said.items()}
         spoken = sorted((key for key in objects if objects[key]), key=lambda key: len(objects[key]))
         order = [spoken.index(key) if key in spoken else len(spoken) for key in keys]  # past the last: empty everywhere

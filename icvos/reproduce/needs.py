@@ -83,11 +83,6 @@ def _file(name: str, file: str, here: Here) -> Need:
     return Need(name, f"{entry['what']}, {file}", entry["fix"], (here.work / file).is_file())
 
 
-def _prompted(name: str, sam: str, here: Here) -> Need:
-    what = f"DC-SAM and VRP-SAM on the first SAM ({sam}): `icvos train` trains them, but what runs them prompts SAM 2 only"
-    return Need(name, what, "look at the rows of SAM 2, or use the Python interface", not sam.startswith("sam_vit"))
-
-
 def _folder(entry: Mapping[str, Any], here: Here) -> bool:
     root = here.roots.get(entry["root"])
     return root is not None and any((root / sign).exists() for sign in entry["any"])
@@ -116,5 +111,4 @@ _NAMED: Mapping[str, Callable[[str, str, Here], Need]] = {
     "command": _command,
     "method": _method,
     "file": _file,
-    "prompted": _prompted,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +50,10 @@ class ClassPictures(Protocol):
         """The pictures that hold enough of a class, ascending."""
         ...
 
+    def showing(self, category: int) -> Sequence[int]:
+        """The pictures that hold anything of a class, ascending."""
+        ...
+
     def image(self, picture: int) -> Image:
         """(H, W, 3) RGB uint8."""
         ...
@@ -83,8 +87,10 @@ class VocClassPictures:
             raise DataError("no VOC masks", root, expected=expected, fix="check the path")
         areas = self._areas(self.folder, there)
         self._members: dict[int, list[int]] = defaultdict(list)
+        self._showing: dict[int, list[int]] = defaultdict(list)
         for number, stem in enumerate(self.names):
             for category, part in areas[stem]:
+                self._showing[category].append(number)
                 if part >= smallest:
                     self._members[category].append(number)
         self.categories: Mapping[int, str] = dict(enumerate(VOC_NAMES, start=1))
@@ -95,6 +101,10 @@ class VocClassPictures:
     def members(self, category: int) -> Sequence[int]:
         """See `ClassPictures`."""
         return self._members.get(category, [])
+
+    def showing(self, category: int) -> Sequence[int]:
+        """See `ClassPictures`."""
+        return self._showing.get(category, [])
 
     def image(self, picture: int) -> Image:
         """See `ClassPictures`."""
@@ -169,18 +179,22 @@ class Together:
         """See `ClassPictures`."""
         return self._members[category]
 
+    def showing(self, category: int) -> Sequence[int]:
+        """See `ClassPictures`."""
+        return self._numbers(category, lambda part, own: part.showing(own))
+
     @cached_property
     def _members(self) -> dict[int, list[int]]:
+        return {category: self._numbers(category, lambda part, own: part.members(own)) for category in self.categories}
+
+    def _numbers(self, category: int, of_part: Callable[[ClassPictures, int], Sequence[int]]) -> list[int]:
         starts = np.cumsum([0, *map(len, self.parts)]).tolist()
-        return {
-            category: [
-                start + number
-                for part, start in zip(self.parts, starts, strict=False)
-                for own in _own_ids(part, category)
-                for number in part.members(own)
-            ]
-            for category in self.categories
-        }
+        return [
+            start + number
+            for part, start in zip(self.parts, starts, strict=False)
+            for own in _own_ids(part, category)
+            for number in of_part(part, own)
+        ]
 
     def image(self, picture: int) -> Image:
         """See `ClassPictures`."""
@@ -209,6 +223,63 @@ def _own_ids(part: ClassPictures, category: int) -> list[int]:
 def together(parts: Sequence[ClassPictures]) -> ClassPictures:
     """Several data sets as one; a single one stays itself."""
     return parts[0] if len(parts) == 1 else Together(tuple(parts))
+
+
+@dataclass(frozen=True)
+class Without:
+    """A data set without some of its pictures."""
+
+    whole: ClassPictures
+    kept: tuple[int, ...]  # numbers of pictures of the whole, ascending
+
+    @property
+    def name(self) -> str:
+        """See `ClassPictures`."""
+        return self.whole.name
+
+    @property
+    def categories(self) -> Mapping[int, str]:
+        """See `ClassPictures`."""
+        return self.whole.categories
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def members(self, category: int) -> Sequence[int]:
+        """See `ClassPictures`."""
+        return self._among_kept(self.whole.members(category))
+
+    def showing(self, category: int) -> Sequence[int]:
+        """See `ClassPictures`."""
+        return self._among_kept(self.whole.showing(category))
+
+    def image(self, picture: int) -> Image:
+        """See `ClassPictures`."""
+        return self.whole.image(self.kept[picture])
+
+    def mask(self, picture: int, category: int) -> Mask:
+        """See `ClassPictures`."""
+        return self.whole.mask(self.kept[picture], category)
+
+    @cached_property
+    def _places(self) -> dict[int, int]:
+        return {number: place for place, number in enumerate(self.kept)}
+
+    def _among_kept(self, numbers: Sequence[int]) -> list[int]:
+        return [self._places[number] for number in numbers if number in self._places]
+
+
+def without_classes(data: ClassPictures, categories: Iterable[int]) -> ClassPictures:
+    """The pictures that show nothing of any of these classes: what BAM, and HDMNet, AMNet and DC-SAM after it, train a fold on.
+
+    Raises:
+        DataError: no picture is left.
+    """
+    dropped = {number for category in categories for number in data.showing(category)}
+    kept = tuple(number for number in range(len(data)) if number not in dropped)
+    if not kept:
+        raise DataError("no picture is left", data.name, f"all {len(data)} show a class of the fold", "others", "keep them all")
+    return Without(data, kept)
 
 
 def open_class_pictures(name: str, root: Path, split: str = "train") -> ClassPictures:

@@ -112,6 +112,11 @@ class CocoClassPictures:
         """See `ClassPictures`."""
         return self._members.get(category, [])
 
+    def showing(self, category: int) -> Sequence[int]:
+        """See `ClassPictures`; a crowd shows its class, too."""
+        arrays = self.index.arrays
+        return np.flatnonzero(np.isin(self.pictures, arrays["picture"][arrays["category"] == category])).tolist()
+
     def image(self, picture: int) -> Image:
         """See `ClassPictures`."""
         return read_picture(self.images / str(self.index.arrays["names"][self.pictures[picture]], "ascii"))

@@ -20,6 +20,7 @@ import torch
 from cats import CAT, HEAD, NOTHING, PIXEL, Given
 from hypothesis import example, given
 from hypothesis import strategies as st
+from small_sam import small_sam1
 
 from baselines.persam import HandOver, PerSamPrompts, persam, persam_f, persam_f_mask, persam_mask
 from baselines.persam_config import PRESETS, PerSamConfig, Variant, preset
@@ -39,19 +40,6 @@ FEW = 30  # steps of PerSAM-F, where it does not matter how good it becomes
 @pytest.fixture(scope="module")
 def nano() -> Sam2Clicks:
     return Sam2Clicks(build_sam2("sam2_nano", device="cpu"))
-
-
-def small_sam1(side: int = 64) -> Any:
-    """The first SAM, untrained, with an image encoder of one block for pictures of `side` pixels."""
-    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
-
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Sam(
-            ImageEncoderViT(img_size=side, embed_dim=16, depth=1, num_heads=2),
-            PromptEncoder(256, (side // 16, side // 16), (side, side), 16),
-            MaskDecoder(transformer_dim=256, transformer=TwoWayTransformer(2, 256, 8, 2048)),
-        ).eval()
 
 
 def prompts(variant: Variant = "persam", hand_over: HandOver = "points and box", **changes: Any) -> PerSamPrompts:
@@ -157,14 +145,14 @@ def silenced(model: Any, bias: float) -> None:
 def test_a_cascade_whose_masks_are_empty_goes_on_without_a_box_and_leaves_the_clicks(variant: Variant) -> None:
     for hand_over in ("points and box", "mask"):
         prompter = prompts(variant, hand_over)  # type: ignore[arg-type]
-        silenced(prompter.sam2.propagator.model, -1.0)
+        silenced(prompter.sam.propagator.model, -1.0)
         given = asked(prompter, HEAD)
         if hand_over == "mask":
             assert isinstance(given, MaskPrompt) and not given.mask.any()  # which the propagator tells of
         else:
             assert isinstance(given, PointPrompt) and len(given.points) == (2 if variant == "persam" else 1)
             assert codes(prompter) == [(0, "empty-cascade")]
-    model = PerSam(prompter.config, Sam2Clicks(prompter.sam2.propagator.model))
+    model = PerSam(prompter.config, Sam2Clicks(prompter.sam.propagator.model))
     out = model.segment(model.decoding.see(CAT), model.learn([model.look(CAT, HEAD.mask)]))
     assert [step.box for step in out.steps] == [None] * 3 and not out.answer.any()
 

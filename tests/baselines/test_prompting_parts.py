@@ -148,9 +148,22 @@ def test_a_window_looks_at_the_largest_part() -> None:
     ],
 )
 def test_weights_say_what_they_were_trained_on(facts: dict[str, object], count: int, named: str | None, left_out: str | None) -> None:
-    from baselines.common.generator_file import classes_trained_on
+    from baselines.common.generator_file import GeneratorFile, classes_trained_on, data_trained_on
 
-    found = classes_trained_on(facts)
+    content = GeneratorFile("dcsam", {}, "sam2_nano", {}, facts=facts)
+    found = classes_trained_on(content)
+    assert (data_trained_on(content) == ("not told",)) == (count == 0)
     assert len(found) == len(set(found)) == count
     assert named is None or named in found
     assert left_out not in found
+
+
+def test_a_base_learner_and_a_start_have_seen_their_classes() -> None:
+    from baselines.common.generator_file import GeneratorFile, classes_trained_on, data_trained_on
+
+    content = GeneratorFile("hdmnet", {"base_classes": [1, 18]}, "", {})
+    assert classes_trained_on(content) == ("person", "dog")
+    facts = {"data": "pascal", "fold": 0, "seen before": ["airplane", "tie"], "pictures of": "without-fold"}
+    content = GeneratorFile("dcsam", {}, "sam2_nano", {}, facts=facts)
+    assert {"airplane", "tie", "dog"} <= set(classes_trained_on(content)) and "bird" not in classes_trained_on(content)
+    assert data_trained_on(content) == ("PASCAL VOC 2012 without the pictures of fold 0",)

@@ -16,7 +16,15 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from icvos.errors import DataError, UserInputError
-from icvos.training.class_pictures import VOC_NAMES, ClassPictures, Together, VocClassPictures, open_class_pictures, together
+from icvos.training.class_pictures import (
+    VOC_NAMES,
+    ClassPictures,
+    Together,
+    VocClassPictures,
+    open_class_pictures,
+    together,
+    without_classes,
+)
 from icvos.training.coco_index import CocoClassPictures
 from icvos.training.episodes import draw_episode, episode_rng, fold_categories
 
@@ -144,6 +152,25 @@ def test_several_as_one(tmp_path: Path) -> None:
     assert both.image(2).shape == (40, 50, 3)
     assert together([voc]) is voc
     assert set(VOC_NAMES) <= set(coco.categories.values())
+
+
+def test_pictures_that_show_none_of_some_classes(tmp_path: Path) -> None:
+    speck = np.zeros((20, 30))
+    speck[2:10, 3:9], speck[12, 12] = 12, 8
+    dog = np.where(speck == 12, 12, 0)
+    voc = VocClassPictures("pascal", make_voc(tmp_path / "voc", {"a": speck, "b": dog, "c": np.full((20, 30), 15), "d": dog}))
+    left = without_classes(voc, [8])  # of the cat one pixel is there: too few to be asked for, enough to be seen
+    assert (len(left), list(left.members(12)), list(left.showing(8))) == (3, [0, 2], []) and list(voc.showing(8)) == [0]
+    assert left.categories == voc.categories and left.name == "pascal" and left.image(0).shape == (20, 30, 3)
+    np.testing.assert_array_equal(left.mask(0, 12), dog == 12)
+    assert list(without_classes(left, [15]).showing(12)) == [0, 1]
+    coco = open_class_pictures("coco", make_coco(tmp_path / "coco"))
+    assert list(coco.showing(18)) == [0, 1, 2] and list(coco.showing(17)) == [0]
+    assert list(together([voc, coco]).showing(17)) == [0, 4]
+    fewer = pickle.loads(pickle.dumps(without_classes(coco, [17])))
+    assert list(fewer.members(18)) == [0] and fewer.mask(0, 18).any()
+    with pytest.raises(DataError, match="no picture is left: coco: found all 3 show"):
+        without_classes(coco, [18])
 
 
 def test_folds() -> None:
