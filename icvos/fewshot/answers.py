@@ -84,6 +84,12 @@ def choose(answers: Sequence[Answers], count: int) -> Choice:
     return Choice(tuple(differing), worst)
 
 
+def is_best(one: Answers, answers: Iterable[Answers], asked: Asked) -> bool:
+    """Whether this is a method, none of `answers` is a method with a higher IoU in the episode, and one has a lower."""
+    found = [other.ious[asked] for other in answers if other.row.kind == "method" and asked in other.ious]
+    return one.row.kind == "method" and asked in one.ious and min(found) < one.ious[asked] == max(found)
+
+
 def _of_any(answers: Iterable[Answers]) -> dict[Asked, None]:
     return dict.fromkeys(asked for one in answers for asked in one.ious)
 

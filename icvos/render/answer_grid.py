@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from icvos.fewshot.answers import Answers, Asked, Choice
+from icvos.fewshot.answers import Answers, Asked, Choice, is_best
 from icvos.fewshot.release import ImageRelease
 from icvos.render.answers import LEGEND, VOID, EpisodeDrawn, draw_answers
 from icvos.render.drawing import jpeg, remove_others, written
@@ -88,7 +88,7 @@ def grid_of(pictures: AnswerPictures) -> dict[str, Any]:
     """What the page is told: headings of the rows' columns, the legend (a colour, a word, its meaning), and the parts with episodes."""
     legend = [(f"rgb{colour}", word, meaning) for colour, word, meaning in LEGEND]
     if any(one.void for one in pictures.drawn.values()):
-        legend.append(("repeating-linear-gradient(135deg, #000 0 3px, #fff 3px 6px)", *VOID))
+        legend.append(("repeating-linear-gradient(135deg, #282828 0 3px, #d7d7d7 3px 6px)", *VOID))
     return {"columns": [one_line(one.row.title) for one in pictures.answers], "legend": legend, "parts": _parts(pictures)}
 
 
@@ -104,7 +104,6 @@ def _line(pictures: AnswerPictures, asked: Asked, remark: str) -> Line:
     drawn = pictures.drawn[asked]
     several = len(drawn.supports) > 1
     supports = enumerate(drawn.supports, 1)
-    best = best_iou(pictures.answers, asked)
     return Line(
         drawn.category,
         one_line(asked.episode),
@@ -112,22 +111,16 @@ def _line(pictures: AnswerPictures, asked: Asked, remark: str) -> Line:
         remark,
         tuple(_shown(pictures, file, f"support {place if several else ''}".rstrip() + f": {drawn.category}") for place, file in supports),
         _shown(pictures, drawn.truth, f"truth: {drawn.category} in {one_line(asked.picture)}"),
-        tuple(_cell(pictures, *one, asked, best) for one in zip(pictures.answers, drawn.answers, strict=True)),
+        tuple(_cell(pictures, *one, asked) for one in zip(pictures.answers, drawn.answers, strict=True)),
     )
 
 
-def _cell(pictures: AnswerPictures, answers: Answers, file: str | None, asked: Asked, best: float | None) -> Cell:
+def _cell(pictures: AnswerPictures, answers: Answers, file: str | None, asked: Asked) -> Cell:
     iou = answers.ious.get(asked)
     said = percent(iou)
     shown = _shown(pictures, file, f"answer of {one_line(answers.row.label)}, IoU {said}") if file else None
     known = iou is not None or any(one.digest == asked.digest for one in answers.ious)
-    return Cell(shown, NO_MASK if known else NOT_ASKED, said, answers.row.kind == "method" and iou is not None and iou == best)
-
-
-def best_iou(answers: Iterable[Answers], asked: Asked) -> float | None:
-    """The highest IoU of a method in an episode, where several methods answered it."""
-    found = [one.ious[asked] for one in answers if one.row.kind == "method" and asked in one.ious]
-    return max(found) if len(found) > 1 else None
+    return Cell(shown, NO_MASK if known else NOT_ASKED, said, is_best(answers, pictures.answers, asked))
 
 
 def _shown(pictures: AnswerPictures, file: str, alt: str) -> Shown:

@@ -130,7 +130,7 @@ def _draw(
         truth, void = small_mask(question.truth, size), small_mask(question.void, size)
         masks = [_predicted(one, asked, question) for one in answers]
         drawn = [None if mask is None else keep("answer", errors(picture, truth, small_mask(mask, size), void)) for mask in masks]
-        answered[asked] = keep("truth", _striped(outlined(picture, truth), void)), tuple(drawn)
+        answered[asked] = keep("truth", striped(outlined(picture, truth), void)), tuple(drawn)
     return supports, answered
 
 
@@ -156,13 +156,13 @@ def errors(picture: Image, truth: Mask, predicted: Mask, void: Mask) -> Image:
     drawn = np.repeat((0.55 * picture.mean(axis=2, keepdims=True)).astype(np.uint8), 3, axis=2)
     for mask, (colour, _, _) in zip((truth & predicted, truth & ~predicted, predicted & ~truth), LEGEND, strict=True):
         tint(drawn, mask, colour, 0.75)
-    return _striped(drawn, void)
+    return striped(drawn, void)
 
 
-def _striped(picture: Image, void: Mask) -> Image:
-    """Black and white stripes where nothing counts, in place."""
+def striped(picture: Image, void: Mask) -> Image:
+    """Dark and light stripes on a picture where nothing counts, in place."""
     rows, columns = np.nonzero(void)
-    picture[rows, columns] = np.where((rows + columns) % 6 < 3, 0, 255)[:, None]
+    picture[rows, columns] = np.where((rows + columns) % 6 < 3, 40, 215)[:, None]
     return picture
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from io import BytesIO
+from itertools import zip_longest
 from math import ceil, sqrt
 
 import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from icvos.fewshot.answers import Answers
-from icvos.render.answers import LEGEND, SIDE, EpisodeDrawn
+from icvos.fewshot.answers import Answers, is_best
+from icvos.render.answers import LEGEND, SIDE, VOID, EpisodeDrawn, striped
 from icvos.render.text import one_line, percent, shortened
 from icvos.types import Image
 
 _GAP, _MARGIN, _LINE = 14, 16, 34  # pixels: between pictures, around all, a line of words
 _LETTERS = 24  # pixels
+_KEY = 20  # pixels of a colour in the legend
 _LONGEST = 26  # letters of a heading
 _INK = (20, 20, 20)
 
@@ -32,16 +34,17 @@ def draw_figure(drawn: Sequence[EpisodeDrawn[Image]], answers: Sequence[Answers]
     columns = 2 + len(answers)
     size = (2 * _MARGIN + columns * (SIDE + _GAP) - _GAP, 2 * _MARGIN + sum(heights) + len(drawn) * (_LINE + _GAP) + 2 * _LINE)
     sheet = PillowImage.new("RGB", size, "white")
-    _row_of_words(sheet, _MARGIN, ["Support", "Truth", *(shortened(one_line(one.row.title), _LONGEST) for one in answers)])
+    _words(sheet, _MARGIN, ["Support", "Truth", *(shortened(one_line(one.row.title), _LONGEST) for one in answers)])
     top = _MARGIN + _LINE
     for one, height in zip(drawn, heights, strict=True):
         for column, picture in enumerate((_tiled(one.supports), one.truth, *one.answers)):
             if picture is not None:
                 down, right = (height - picture.shape[0]) // 2, (SIDE - picture.shape[1]) // 2
                 sheet.paste(PillowImage.fromarray(picture), (_left(column) + right, top + down))
-        _row_of_words(sheet, top + height, [one.category, "", *(percent(each.ious.get(one.asked)) for each in answers)])
+        ious = [percent(each.ious.get(one.asked)) for each in answers]
+        _words(sheet, top + height, [one.category, "", *ious], [False, False, *(is_best(each, answers, one.asked) for each in answers)])
         top += height + _LINE + _GAP
-    _legend(sheet, top)
+    _legend(sheet, top, any(one.void for one in drawn))
     stream = BytesIO()
     sheet.save(stream, "PNG", optimize=True)
     return stream.getvalue()
@@ -55,21 +58,29 @@ def _left(column: int) -> int:
     return _MARGIN + column * (SIDE + _GAP)
 
 
-def _row_of_words(sheet: PillowImage.Image, top: int, words: Sequence[str]) -> None:
-    pen = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(_LETTERS)
-    for column, said in enumerate(words):
-        pen.text((_left(column) + SIDE // 2, top + _LINE // 2), said, _INK, font, "mm")
+def _words(sheet: PillowImage.Image, top: int, words: Sequence[str], bold: Sequence[bool] = ()) -> None:
+    """A word above or below each column."""
+    pen, font = _pen(sheet)
+    for column, (said, strong) in enumerate(zip_longest(words, bold, fillvalue=False)):
+        pen.text((_left(column) + SIDE // 2, top + _LINE // 2), str(said), _INK, font, "mm", stroke_width=int(strong))
 
 
-def _legend(sheet: PillowImage.Image, top: int) -> None:
-    pen, left = ImageDraw.Draw(sheet), _MARGIN
-    font = ImageFont.load_default(_LETTERS)
-    for colour, word, _ in LEGEND:
-        pen.rectangle((left, top + 6, left + 20, top + 26), colour, _INK)
-        pen.text((left + 30, top + _LINE // 2), word, _INK, font, "lm")
-        left += 30 + round(pen.textlength(word, font)) + 3 * _GAP
+def _legend(sheet: PillowImage.Image, top: int, void: bool) -> None:
+    pen, font = _pen(sheet)
+    keys = [(np.full((_KEY, _KEY, 3), colour, np.uint8), word) for colour, word, _ in LEGEND]
+    if void:
+        keys.append((striped(np.zeros((_KEY, _KEY, 3), np.uint8), np.ones((_KEY, _KEY), np.bool_)), VOID[0]))
+    left = _MARGIN
+    for key, word in keys:
+        pen.rectangle((left - 1, top + 6, left + _KEY, top + 7 + _KEY), _INK)
+        sheet.paste(PillowImage.fromarray(key), (left, top + 7))
+        pen.text((left + _KEY + 10, top + _LINE // 2), word, _INK, font, "lm")
+        left += _KEY + 10 + round(pen.textlength(word, font)) + 3 * _GAP
     pen.text((left, top + _LINE // 2), "IoU in percent", _INK, font, "lm")
+
+
+def _pen(sheet: PillowImage.Image) -> tuple[ImageDraw.ImageDraw, ImageFont.ImageFont | ImageFont.FreeTypeFont]:
+    return ImageDraw.Draw(sheet), ImageFont.load_default(_LETTERS)
 
 
 def _tiled(pictures: Sequence[Image]) -> Image:
