@@ -17,7 +17,7 @@ from icvos.types import Image
 
 DIFFERING = ("Where methods differ most", "The episodes with the largest span of IoU between methods, no two of one picture.")
 WORST = ("The worst of each method", "Each method's episodes with the lowest IoU, no two of one picture, but for those above.")
-NO_MASK, NOT_ASKED = "no mask at hand, the result alone", "not asked this"
+NO_MASK, NOT_ASKED = "no masks here, only the result", "no result on this episode"
 
 
 @dataclass(frozen=True, slots=True)

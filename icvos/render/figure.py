@@ -34,19 +34,21 @@ def draw_figure(drawn: Sequence[EpisodeDrawn[Image]], answers: Sequence[Answers]
     columns = 2 + len(answers)
     size = (2 * _MARGIN + columns * (SIDE + _GAP) - _GAP, 2 * _MARGIN + sum(heights) + len(drawn) * (_LINE + _GAP) + 2 * _LINE)
     sheet = PillowImage.new("RGB", size, "white")
-    _words(sheet, _MARGIN, ["Support", "Truth", *(shortened(one_line(one.row.title), _LONGEST) for one in answers)])
+    first = "Support" if len(drawn[0].supports) == 1 else "Supports"
+    _words(sheet, _MARGIN, [first, "Truth", *(shortened(one_line(one.row.title), _LONGEST) for one in answers)])
     top = _MARGIN + _LINE
     for one, height in zip(drawn, heights, strict=True):
         for column, picture in enumerate((_tiled(one.supports), one.truth, *one.answers)):
             if picture is not None:
                 down, right = (height - picture.shape[0]) // 2, (SIDE - picture.shape[1]) // 2
                 sheet.paste(PillowImage.fromarray(picture), (_left(column) + right, top + down))
+        _words(sheet, top + (height - _LINE) // 2, ["", "", *("no masks here" if picture is None else "" for picture in one.answers)])
         ious = [percent(each.ious.get(one.asked)) for each in answers]
         _words(sheet, top + height, [one.category, "", *ious], [False, False, *(is_best(each, answers, one.asked) for each in answers)])
         top += height + _LINE + _GAP
     _legend(sheet, top, any(one.void for one in drawn))
     stream = BytesIO()
-    sheet.save(stream, "PNG", optimize=True)
+    sheet.save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -62,7 +64,8 @@ def _words(sheet: PillowImage.Image, top: int, words: Sequence[str], bold: Seque
     """A word above or below each column."""
     pen, font = _pen(sheet)
     for column, (said, strong) in enumerate(zip_longest(words, bold, fillvalue=False)):
-        pen.text((_left(column) + SIDE // 2, top + _LINE // 2), str(said), _INK, font, "mm", stroke_width=int(strong))
+        for shift in range(1 + bool(strong)):  # the font has no bold letters
+            pen.text((_left(column) + SIDE // 2 + shift, top + _LINE // 2), str(said), _INK, font, "mm")
 
 
 def _legend(sheet: PillowImage.Image, top: int, void: bool) -> None:

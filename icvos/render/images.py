@@ -80,7 +80,7 @@ def _latex(board: ImageBoard) -> str:
 
 def _html(board: ImageBoard, pictures: AnswerPictures | None) -> str:
     page = page_environment().get_template("images.html.j2")
-    rows = [(_cells(row), row.signatures, [one_line(note) for note in row.notes]) for row in board.rows]
+    rows = [(_cells(row), [*map(one_line, row.signatures)], [*map(one_line, row.notes)]) for row in board.rows]
     grid = grid_of(pictures) if pictures else None
     return page.render(protocol=one_line(board.protocol), what=WHAT, headings=_HEADINGS, rows=rows, left=_LEFT, grid=grid)
 
