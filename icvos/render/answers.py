@@ -11,7 +11,7 @@ import numpy as np
 
 from icvos.errors import DataError
 from icvos.fewshot.answers import Answers, Asked
-from icvos.fewshot.release import ImageRelease
+from icvos.fewshot.release import ImageEpisodeRecord, ImageRelease
 from icvos.files import map_files
 from icvos.masks import read_image, size_text
 from icvos.render.drawing import PREDICTION, TRUTH, outlined, small, small_mask, tint
@@ -45,12 +45,11 @@ class EpisodeDrawn(Generic[Drawn]):
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """An episode, and what is true of it."""
+    """An episode, and where it is told what is true of it."""
 
     episode: Episode
     release: ImageRelease
-    truth: Mask
-    void: Mask | None
+    record: ImageEpisodeRecord
 
 
 @dataclass(slots=True)
@@ -102,18 +101,20 @@ def _questions(chosen: Iterable[Asked], releases: Mapping[str, ImageRelease]) ->
         place = places[asked.digest].get(asked.episode)
         if place is None:
             raise DataError("counts of an episode that is not in the release", release.path, asked.episode, fix="score the run again")
-        questions[asked] = _Question(release.episodes[place], release, *release.truth(release.records[place]))
+        questions[asked] = _Question(release.episodes[place], release, release.records[place])
     return questions
 
 
 def _jobs(questions: Mapping[Asked, _Question]) -> list[_Job]:
-    jobs: dict[Path, _Job] = {}
+    jobs: dict[tuple[Path, str], _Job] = {}
     for asked, question in questions.items():
         clip = question.episode.tube.clip
         (frame,) = clip.frames
-        jobs.setdefault(frame.image, _Job(frame.image, frame.image_sha256, clip.size)).asked.append(asked)
+        file = frame.image, frame.image_sha256
+        jobs.setdefault(file, _Job(*file, clip.size)).asked.append(asked)
         for one in question.episode.supports:
-            job = jobs.setdefault(one.image, _Job(one.image, one.image_sha256, one.annotation.size))
+            file = one.image, one.image_sha256
+            job = jobs.setdefault(file, _Job(*file, one.annotation.size))
             job.supports[one] = SIDE if len(question.episode.supports) == 1 else SIDE // 2
     return list(jobs.values())
 
@@ -127,7 +128,7 @@ def _draw(
     answered = {}
     for asked in job.asked:
         question = questions[asked]
-        truth, void = small_mask(question.truth, size), small_mask(question.void, size)
+        truth, void = (small_mask(mask, size) for mask in question.release.truth(question.record))
         masks = [_predicted(one, asked, question) for one in answers]
         drawn = [None if mask is None else keep("answer", errors(picture, truth, small_mask(mask, size), void)) for mask in masks]
         answered[asked] = keep("truth", striped(outlined(picture, truth), void)), tuple(drawn)
@@ -139,9 +140,9 @@ def _predicted(answers: Answers, asked: Asked, question: _Question) -> Mask | No
     masks = predicted_masks(store, episode, episode.tube.clip.frames) if store else None
     if not masks or masks[0] is None:
         return None
-    if masks[0].shape != question.truth.shape:
+    if masks[0].shape != episode.tube.clip.size:
         where = f"{answers.row.label}, {asked.episode}"
-        sizes = size_text(masks[0].shape), size_text(question.truth.shape)
+        sizes = size_text(masks[0].shape), size_text(episode.tube.clip.size)
         raise DataError("a prediction of another size than its picture", where, *sizes, "run the method again")
     return masks[0]
 
@@ -181,7 +182,7 @@ def _together(
         category=episode.tube.category.name,
         fold=manifest.fold,
         seed=manifest.seed,
-        void=question.void is not None,
+        void=question.release.pictures[question.record.query].void is not None,
         supports=tuple(supports[one] for one in episode.supports),
         truth=truth,
         answers=answers,
