@@ -22,7 +22,7 @@ from icvos.errors import UserInputError, did_you_mean
 FILE = "icvos.toml"
 ENVIRONMENT = "ICVOS_DATA"
 # The folder of a source below a data folder; a plug-in's is its name in capitals.
-FOLDERS = {"davis2016": "DAVIS", "mose2": "MOSEv2", "lvos2": "LVOS", "lvos1": "LVOSv1"}
+FOLDERS = {"davis2016": "DAVIS", "mose2": "MOSEv2", "lvos2": "LVOS", "lvos1": "LVOSv1", "pascal": "VOC2012"}
 _KEYS = {"benchmark": str, "runs": str, "data": str, "roots": dict}
 
 

@@ -154,6 +154,12 @@ class PredictionStore:
             )
         return cls(root, run.key if run else None)
 
+    @classmethod
+    def behind(cls, result: Path) -> PredictionStore | None:
+        """The run that a result's file lies in, or None where it lies in none. Raises what `open` raises."""
+        root = result.resolve().parent.parent
+        return cls.open(root) if (root / RUN).is_file() else None
+
     @property
     def remembered(self) -> Path | None:
         """The folder of the release that the run was made on, where it is still there. A zip comes from somebody else: not believed."""

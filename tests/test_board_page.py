@@ -389,6 +389,9 @@ def test_pictures_want_a_page(scored: Path, icvos: Callable[..., Any]) -> None:
     said = icvos("leaderboard", scored, "--episodes", 1)
     assert said.code == 2
     assert "--format html and --out FILE" in said.err
+    said = icvos("leaderboard", scored, "--episodes", 1, "--figure", "figure.png")
+    assert said.code == 2
+    assert "of results on images" in said.err
 
 
 def test_a_prediction_that_broke_after_it_was_scored_is_named(scored: Path, icvos: Callable[..., Any], tmp_path: Path) -> None:

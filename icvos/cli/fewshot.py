@@ -126,12 +126,12 @@ def _root(benchmark: str, data: Path | None, coco: Path | None, pascal: Path | N
     """Where the pictures lie by the options, else by the environment and `icvos.toml`."""
     from icvos.errors import UserInputError, did_you_mean
     from icvos.fewshot.folds import BENCHMARKS
-    from icvos.settings import roots_below
+    from icvos.settings import folder_of, roots_below
 
     if benchmark not in BENCHMARKS:
         raise UserInputError("unknown benchmark of images", benchmark, fix=did_you_mean(benchmark, BENCHMARKS))
     source = BENCHMARKS[benchmark]
-    folders = {source: {"coco": "COCO", "pascal": "VOC2012"}[source]}
+    folders = {source: folder_of(source)}
     named = {"coco": coco, "pascal": pascal}[source]
     found = {source: named} if named else roots_below(data, folders) if data else options.settings().known_roots(folders)
     if source not in found:

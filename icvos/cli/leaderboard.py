@@ -32,7 +32,11 @@ if TYPE_CHECKING:
 @click.option(
     "--episodes", type=click.IntRange(0), default=0, show_default=True, help="Pictures of each method's N worst episodes, beside the page."
 )
-@options.benchmark
+@click.option("--figure", type=options.FOLDER, metavar="FILE.png", help="Of images: --episodes, where methods differ most, as one picture.")
+@click.option(
+    "--benchmark", type=options.FOLDER, help="The release's folder; of images, also the one they lie in.  [default: the runs' own]"
+)
+@click.option("--pascal", type=options.FOLDER, help="The folder of VOC 2012, of episodes of images.")
 @options.roots
 @options.as_json
 def command(
@@ -44,6 +48,7 @@ def command(
     reported: bool,
     out: Path | None,
     episodes: int,
+    figure: Path | None,
     benchmark: Path | None,
     where: options.Where,
     as_json: bool,
@@ -57,6 +62,7 @@ def command(
     icvos leaderboard runs --format latex --out board.tex
     icvos leaderboard runs --by F --group class=dog
     icvos leaderboard runs --protocol coco20i-1shot@1
+    icvos leaderboard runs --protocol pascal5i-1shot@1 --format html --out images.html --episodes 4 --figure images.png
     """
     import json
 
@@ -67,7 +73,9 @@ def command(
     from icvos.reported import reported_rows
     from icvos.results import find_results
 
-    if episodes and not (form == "html" and out):
+    if figure and not episodes:
+        raise click.UsageError("--figure draws episodes: say how many with --episodes N")
+    if episodes and not (form == "html" and out) and not figure:
         raise click.UsageError("--episodes draws pictures beside a page: give --format html and --out FILE, too")
     if as_json and not out and form not in (None, "json"):
         raise click.UsageError(f"--json prints JSON, and not {form}: leave one of them out, or give --out FILE")
@@ -78,8 +86,14 @@ def command(
         raise DataError("no results", ", ".join(map(str, roots)), expected="scored runs", fix="run `icvos score` first")
     found, images = _parted(found, protocol)
     entries, rows = [Entry.load(path) for path in found], reported_rows() if reported else ()
+    if figure and not images:
+        raise click.UsageError("--figure is of results on images, and these are on clips")
     if images:
-        text = _images(images, form, protocol, by, group)
+        from icvos.cli.leaderboard_images import Drawing, board_text
+
+        if group or by != "J&F":
+            raise click.UsageError("results on images are ranked by mIoU: leave --by and --group out")
+        text = board_text(images, form, protocol, Drawing(episodes, out, figure, benchmark, where))
     elif form == "html":
         from icvos.render.html import boards_of
 
@@ -110,16 +124,6 @@ def _parted(paths: Sequence[Path], protocol: str | None) -> tuple[list[Path], li
     return clips, []
 
 
-def _images(paths: Sequence[Path], form: str, protocol: str | None, by: str, group: str | None) -> str:
-    from icvos.fewshot.board import image_board
-    from icvos.fewshot.results import ImageResult
-    from icvos.render.images import render_images
-
-    if group or by != "J&F":
-        raise click.UsageError("results on images are ranked by mIoU: leave --by and --group out")
-    return render_images(image_board([ImageResult.load(path) for path in paths], protocol), form)
-
-
 def _page(boards: Sequence[Leaderboard], entries: Sequence[Entry], by: str, group: str | None, pictures: Pictures | None) -> str:
     """The page with all that can be had here: curves where there are frame scores, charts where the extra is installed."""
     from importlib.util import find_spec
@@ -148,9 +152,9 @@ def _pictures(boards: Sequence[Leaderboard], entries: Sequence[Entry], count: in
 
 def _release_path(entries: Sequence[Entry], benchmark: Path | None) -> Path | None:
     """The release that was named, or the one that the first run remembers."""
-    from icvos.store import RUN, PredictionStore
+    from icvos.store import PredictionStore
 
-    for root in (entry.path.parent.parent for entry in entries if entry.path and not benchmark):
-        if (root / RUN).is_file() and (remembered := PredictionStore.open(root).remembered):
+    for path in (entry.path for entry in entries if entry.path and not benchmark):
+        if (store := PredictionStore.behind(path)) and (remembered := store.remembered):
             return remembered
     return benchmark

@@ -13,6 +13,7 @@ from icvos.cli import complete
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.fewshot.release import ImageRelease
     from icvos.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -31,6 +32,7 @@ class Where(NamedTuple):
     data: Path | None = None  # a folder with all of them
     davis: Path | None = None
     coco: Path | None = None
+    pascal: Path | None = None  # of commands about images
     named: tuple[str, ...] = ()  # NAME=DIR
 
 
@@ -38,11 +40,11 @@ NOWHERE = Where()
 
 
 def roots(command: Command) -> Command:
-    """--data, --davis, --coco and --root, handed over as one `Where`."""
+    """--data, --davis, --coco and --root, and --pascal where the command has it, handed over as one `Where`."""
 
     @wraps(command)
     def gathered(**given: Any) -> Any:
-        where = Where(**{name: given.pop(name) for name in Where._fields})
+        where = Where(**{name: given.pop(name) for name in Where._fields if name in given})
         return command(**given, where=where)
 
     for option in (
@@ -140,7 +142,7 @@ def chosen_roots(names: Iterable[str], where: Where) -> dict[str, Path]:
 
     names = list(names)
     chosen = roots_below(where.data, {name: folder_of(name) for name in names}) if where.data else {}
-    ones = {"davis": where.davis, "davis2016": where.davis, "coco": where.coco}
+    ones = {"davis": where.davis, "davis2016": where.davis, "coco": where.coco, "pascal": where.pascal}
     chosen |= {name: root for name, root in ones.items() if root and name in names}
     for entry in where.named:
         name, equals, root = entry.partition("=")
@@ -208,6 +210,28 @@ def open_benchmark(path: Path | None, where: Where = NOWHERE) -> Benchmark:
 
     opened = Benchmark.open(path or settings().benchmark)
     return replace(opened, roots=located(opened.manifest.sources, opened.roots, where))
+
+
+def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
+    """The release of images at `path`. Its pictures lie where options say, else where they did when it was frozen, else where
+    environment and settings say.
+
+    Raises:
+        UserInputError: there is no release, or its pictures lie in none of these places.
+        DataError: it is corrupt.
+    """
+    from dataclasses import replace
+
+    from icvos.errors import UserInputError
+    from icvos.fewshot.release import ImageRelease
+
+    release = ImageRelease.open(path, chosen_roots(("coco", "pascal"), where))
+    source = release.manifest.source
+    root = located((source,), {source: release.root}, where)[source]
+    if not root.is_dir():
+        fix = f"say --{source} DIR or --data DIR, or set ICVOS_DATA"
+        raise UserInputError("the pictures of the release are not here", path, f"no folder {root}", "the data set's folder", fix)
+    return replace(release, root=root)
 
 
 def located(sources: Iterable[str], known: Mapping[str, Path], where: Where) -> dict[str, Path]:

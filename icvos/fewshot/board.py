@@ -44,6 +44,11 @@ class ImageRow:
     rank: int | None = None
 
     @property
+    def title(self) -> str:
+        """The label, and what qualifies all of its numbers."""
+        return f"{self.label} (contaminated)" if self.contaminated else self.label
+
+    @property
     def score(self) -> float:
         """What it is ordered by among rows of the same folds."""
         return fmean(self.folds.values()) if self.mean is None else self.mean

@@ -91,28 +91,25 @@ class ImageRelease:
     root: Path
 
     @classmethod
-    def open(cls, path: Path, root: Path | None = None) -> ImageRelease:
-        """Read the release in the folder `path`; `root` overrides where its pictures lie.
+    def open(cls, path: Path, roots: Mapping[str, Path] | None = None) -> ImageRelease:
+        """Read the release in the folder `path`; `roots`, by source, override where its pictures lie.
 
         Raises:
             UserInputError: there is no release of images.
             DataError: its files are corrupt or do not fit together.
         """
-        if not (path / MANIFEST).is_file():
-            raise UserInputError("no release of images here", path, fix="make one with `icvos fewshot`")
-        data = [read_data(path / name) for name in (MANIFEST, PICTURES, EPISODES)]
-        digest = hashlib.sha256(b"\0".join(data)).hexdigest()
+        data = _files(path)
         manifest = _parsed(ImageManifest, parse_json(data[0], path / MANIFEST), str(path / MANIFEST))
         pictures = {one.name: one for one in _lines(PictureRecord, data[1], path / PICTURES)}
         records = _lines(ImageEpisodeRecord, data[2], path / EPISODES)
-        known = root or _remembered(path / ROOTS, manifest.source)
-        release = cls(path, manifest, pictures, records, digest, known)
+        root = (roots or {}).get(manifest.source) or _remembered(path / ROOTS, manifest.source)
+        release = cls(path, manifest, pictures, records, _digest(data), root)
         release._check()
         return release
 
-    def __reduce__(self) -> tuple[Callable[[Path, Path], ImageRelease], tuple[Path, Path]]:
+    def __reduce__(self) -> tuple[Callable[[Path, Mapping[str, Path]], ImageRelease], tuple[Path, Mapping[str, Path]]]:
         """Another process opens the release for itself."""
-        return ImageRelease.open, (self.path, self.root)
+        return ImageRelease.open, (self.path, {self.manifest.source: self.root})
 
     @property
     def label(self) -> str:
@@ -172,6 +169,26 @@ class ImageRelease:
             for name in (record.query, *record.supports):
                 if name not in self.pictures or record.class_id not in asked or record.class_id not in self.pictures[name].masks:
                     raise DataError("an episode without its picture", f"{self.path / EPISODES}, line {number + 1}", name, fix=AGAIN)
+
+
+def digest_of(path: Path) -> str:
+    """The digest of the release of images in the folder `path`, which is not opened.
+
+    Raises:
+        UserInputError: there is no release of images.
+        DataError: a file of it is missing.
+    """
+    return _digest(_files(path))
+
+
+def _files(path: Path) -> list[bytes]:
+    if not (path / MANIFEST).is_file():
+        raise UserInputError("no release of images here", path, fix="make one with `icvos fewshot`")
+    return [read_data(path / name) for name in (MANIFEST, PICTURES, EPISODES)]
+
+
+def _digest(data: Sequence[bytes]) -> str:
+    return hashlib.sha256(b"\0".join(data)).hexdigest()
 
 
 def write_images(

@@ -18,7 +18,7 @@ from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.freeze import protocol_id
 from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.scoring import EpisodeCounts, by_class, summarise_counts
-from icvos.files import read_json, to_json, write_text
+from icvos.files import read_data, read_json, to_json, write_text
 from icvos.render.text import many
 from icvos.results import IMAGE_FORMAT, signature_of
 
@@ -116,11 +116,38 @@ def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mappin
 
 def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Path:
     """Write the result and what was counted in each episode into `folder`; returns the result's path, written last."""
+    path = folder / f"{result.protocol}.json"
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["episode", "class", "intersection", "union", "rest_intersection", "rest_union"])
     lines.writerows([row.id, row.category, *row.counts] for row in rows)
-    write_text(folder / f"{result.protocol}.episodes.csv", text.getvalue())
-    path = folder / f"{result.protocol}.json"
+    write_text(_counts_beside(path), text.getvalue())
     write_text(path, to_json(result.model_dump(mode="json")))
     return path
+
+
+def read_ious(path: Path) -> dict[str, float]:
+    """The IoU of each episode in [0, 1], out of what was counted beside the result at `path`; empty where nothing lies there.
+
+    Raises:
+        DataError: the counts cannot be read.
+    """
+    counts = _counts_beside(path)
+    if not counts.is_file():
+        return {}
+    try:
+        lines = csv.DictReader(io.StringIO(read_data(counts).decode()), strict=True)
+        return {line["episode"]: _iou(int(line["intersection"]), int(line["union"])) for line in lines}
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        expected, fix = "counts as `icvos fewshot` writes them", "score the run again"
+        raise DataError("cannot read the counts of episodes", counts, str(error), expected, fix) from error
+
+
+def _iou(intersection: int, union: int) -> float:
+    if not 0 <= intersection <= union:
+        raise ValueError(f"an intersection of {intersection} in a union of {union}")
+    return intersection / union if union else 0.0
+
+
+def _counts_beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.episodes.csv")

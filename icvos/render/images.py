@@ -6,17 +6,20 @@ import csv
 import io
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 from icvos.errors import UserInputError, did_you_mean
 from icvos.files import to_json
 from icvos.render import latex, markdown
+from icvos.render.answer_grid import grid_of
 from icvos.render.csv import harmless
 from icvos.render.page import page_environment
 from icvos.render.text import NOTHING, one_line, percent
 
 if TYPE_CHECKING:
     from icvos.fewshot.board import ImageBoard, ImageRow
+    from icvos.render.answer_grid import AnswerPictures
 
 FORMAT = "icvos-image-board/1"
 WHAT = (
@@ -28,13 +31,14 @@ _HEADINGS = ("rank", "method", "fold 0", "fold 1", "fold 2", "fold 3", "mean", "
 _LEFT = 2  # the first columns are words
 
 
-def render_images(board: ImageBoard, form: str) -> str:
-    """The board as text of a format: the same bytes for the same results in any order.
+def render_images(board: ImageBoard, form: str, pictures: AnswerPictures | None = None) -> str:
+    """The board as text of a format: the same bytes for the same results in any order. Only html shows pictures of episodes.
 
     Raises:
         UserInputError: there is no such format.
     """
-    renderers: dict[str, Callable[[ImageBoard], str]] = {"markdown": _markdown, "html": _html, "json": _json, "csv": _csv, "latex": _latex}
+    html = partial(_html, pictures=pictures)
+    renderers: dict[str, Callable[[ImageBoard], str]] = {"markdown": _markdown, "html": html, "json": _json, "csv": _csv, "latex": _latex}
     if form not in renderers:
         raise UserInputError("unknown format", form, fix=did_you_mean(form, renderers))
     return renderers[form](board).encode("utf-8", "replace").decode()
@@ -44,8 +48,7 @@ def _cells(row: ImageRow) -> list[str]:
     folds = [_scored(row.folds.get(fold), row.fold_intervals.get(fold)) for fold in range(4)]
     rank = str(row.rank) if row.rank else (NOTHING if row.kind == "method" else row.kind)
     rest = [_scored(row.mean, row.interval), percent(row.fb_iou), str(len(row.seeds)), percent(row.seed_spread), str(row.episodes)]
-    label = one_line(row.label) + (" (contaminated)" if row.contaminated else "")
-    return [rank, label, *folds, *rest]
+    return [rank, one_line(row.title), *folds, *rest]
 
 
 def _scored(value: float | None, interval: tuple[float, float] | None) -> str:
@@ -75,10 +78,11 @@ def _latex(board: ImageBoard) -> str:
     return "\n".join([*head, *body, "\\end{tabular}", "\\end{table}"]) + "\n"
 
 
-def _html(board: ImageBoard) -> str:
+def _html(board: ImageBoard, pictures: AnswerPictures | None) -> str:
     page = page_environment().get_template("images.html.j2")
-    rows = [(_cells(row), row.signatures, [one_line(note) for note in row.notes]) for row in board.rows]
-    return page.render(protocol=one_line(board.protocol), what=WHAT, headings=_HEADINGS, rows=rows, left=_LEFT)
+    rows = [(_cells(row), [*map(one_line, row.signatures)], [*map(one_line, row.notes)]) for row in board.rows]
+    grid = grid_of(pictures) if pictures else None
+    return page.render(protocol=one_line(board.protocol), what=WHAT, headings=_HEADINGS, rows=rows, left=_LEFT, grid=grid)
 
 
 def _json(board: ImageBoard) -> str:

@@ -6,25 +6,23 @@ PNGs of the same shape, one colour on nothing. The page shows one frame of the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
 from icvos.errors import DataError
-from icvos.files import map_files, write_bytes
-from icvos.masks import read_image, read_tube_mask, resize_nearest
+from icvos.files import map_files
+from icvos.masks import read_image, read_tube_mask
 from icvos.png import PngError, decode_png
-from icvos.store import RUN, PredictionStore
-from icvos.types import Episode, Frame, Image, Mask, Size, Support, Tube
+from icvos.render.drawing import PREDICTION, TRUTH, jpeg, outlined, remove_others, small, small_mask, written
+from icvos.store import PredictionStore
+from icvos.types import Episode, Frame, Mask, Size, Support, Tube
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
@@ -33,9 +31,7 @@ if TYPE_CHECKING:
 
 WIDTH = 320  # pixels of a frame
 MOST_FRAMES = 24  # of an episode
-TRUTH, PREDICTION = (230, 159, 0), (86, 180, 233)  # Okabe and Ito's orange and sky blue
 _JPEG_SIDE = 65_500  # pixels that a JPEG may be high
-_OURS = re.compile(r"(frames|support|truth|mask)-[0-9a-f]{16}\.(jpg|png)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +78,9 @@ def runs_behind(entries: Iterable[Entry], benchmark: Benchmark) -> dict[str, Pre
     """Signature -> the run that a result lies in, of results on this release; results that lie in none are passed over."""
     found = {}
     for entry in entries:
-        root = entry.path.resolve().parent.parent if entry.path else None
-        if root and (root / RUN).is_file() and entry.result.benchmark.get("digest") == benchmark.digest:
-            found[entry.result.signature] = PredictionStore.open(root)
+        store = PredictionStore.behind(entry.path) if entry.path else None
+        if store and entry.result.benchmark.get("digest") == benchmark.digest:
+            found[entry.result.signature] = store
     return found
 
 
@@ -132,21 +128,21 @@ def _draw_clip(
     most = max(1, min(MOST_FRAMES, _JPEG_SIDE // height))
     frames = [clip.frames[place] for place in sorted({round(at) for at in np.linspace(0, len(clip.frames) - 1, most)})]
     size = (height, WIDTH)
-    stack = np.concatenate([_small(read_image(frame.image, frame.image_sha256, at_least=size), size) for frame in frames])
-    shown = _written(folder, "frames", _jpeg(stack))
+    stack = np.concatenate([small(read_image(frame.image, frame.image_sha256, at_least=size), size) for frame in frames])
+    shown = written(folder, "frames", jpeg(stack))
     tubes = {episode.tube.id: episode.tube for episode in episodes}
-    truths = {name: _written(folder, "truth", _stack(_truth(tube, frames), size, TRUTH)) for name, tube in tubes.items()}
+    truths = {name: written(folder, "truth", _stack(_truth(tube, frames), size, TRUTH)) for name, tube in tubes.items()}
     drawn, masks = {}, {}
     for episode in episodes:
-        support = _written(folder, "support", _support(episode.supports[0]))
+        support = written(folder, "support", _support(episode.supports[0]))
         drawn[episode.id] = EpisodePictures(
             size, tuple(frame.id for frame in frames), len(clip.frames), shown, truths[episode.tube.id], support
         )
     for signature, store in runs.items():
         masks[signature] = {
-            episode.id: _written(folder, "mask", _stack(predicted, size, PREDICTION))
+            episode.id: written(folder, "mask", _stack(predicted, size, PREDICTION))
             for episode in episodes
-            if (predicted := _predicted(store, episode, frames)) is not None
+            if (predicted := predicted_masks(store, episode, frames)) is not None
         }
     return drawn, masks
 
@@ -155,8 +151,12 @@ def _truth(tube: Tube, frames: Sequence[Frame]) -> list[Mask | None]:
     return [read_tube_mask(tube, frame) for frame in frames]
 
 
-def _predicted(store: PredictionStore, episode: Episode, frames: Sequence[Frame]) -> list[Mask | None] | None:
-    """The masks of these frames, None where a mask is missing; None instead of all where there is no prediction."""
+def predicted_masks(store: PredictionStore, episode: Episode, frames: Sequence[Frame]) -> list[Mask | None] | None:
+    """The masks of these frames, (H, W) bool, None where one is missing; None instead of all where there is no prediction.
+
+    Raises:
+        DataError: a mask cannot be read.
+    """
     prediction = store.find(episode.id)
     if prediction is None:
         return None
@@ -171,23 +171,9 @@ def _predicted(store: PredictionStore, episode: Episode, frames: Sequence[Frame]
     return masks
 
 
-def _small(picture: Image, size: Size) -> Image:
-    return np.asarray(cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _small_mask(mask: Mask | None, size: Size) -> Mask:
-    """A mask made smaller: where it covers half of a pixel; where it covers half of none, the pixels that it covers most."""
-    if mask is None or not mask.any():
-        return np.zeros(size, np.bool_)
-    if mask.shape[0] < size[0] or mask.shape[1] < size[1]:
-        return resize_nearest(mask, size)
-    covered = cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(covered >= min(0.5, float(covered.max())))
-
-
 def _stack(masks: Sequence[Mask | None], size: Size, colour: tuple[int, int, int]) -> bytes:
     """Masks one below the other as a PNG of one colour on nothing."""
-    together = np.concatenate([_small_mask(mask, size) for mask in masks])
+    together = np.concatenate([small_mask(mask, size) for mask in masks])
     picture = PillowImage.fromarray(together.astype(np.uint8)).convert("P")
     picture.putpalette([0, 0, 0, *colour])
     stream = BytesIO()
@@ -196,33 +182,12 @@ def _stack(masks: Sequence[Mask | None], size: Size, colour: tuple[int, int, int
 
 
 def _support(support: Support) -> bytes:
-    """The support with its mask in the colour of the truth, outlined in white on black, which shows on any ground."""
     picture = support.read_image()
     size = (max(1, round(WIDTH * picture.shape[0] / picture.shape[1])), WIDTH)
-    small, mask = _small(picture, size).copy(), _small_mask(support.read_mask(), size)
-    small[mask] = (0.45 * small[mask] + 0.55 * np.array(TRUTH)).astype(np.uint8)
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.drawContours(small, contours, -1, colour, thickness)
-    return _jpeg(small)
-
-
-def _jpeg(pixels: Image) -> bytes:
-    stream = BytesIO()
-    PillowImage.fromarray(pixels).save(stream, "JPEG", quality=80, optimize=True)
-    return stream.getvalue()
-
-
-def _written(folder: Path, kind: str, data: bytes) -> str:
-    """Write a file under the name of its content, so that what is alike is one file; gives the name."""
-    name = f"{kind}-{sha256(data).hexdigest()[:16]}.{'png' if kind in ('truth', 'mask') else 'jpg'}"
-    write_bytes(folder / name, data)
-    return name
+    return jpeg(outlined(small(picture, size), small_mask(support.read_mask(), size)))
 
 
 def _remove_others(folder: Path, pictures: Pictures) -> None:
     kept = {name for picture in pictures.episodes.values() for name in (picture.clip, picture.truth, picture.support)}
     kept.update(name for files in pictures.masks.values() for name in files.values())
-    for path in folder.glob("*-*.*"):
-        if _OURS.fullmatch(path.name) and path.name not in kept:
-            path.unlink()
+    remove_others(folder, kept)
