@@ -13,6 +13,8 @@ from icvos.cli import complete
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.protocol import ScoringProtocol
+    from icvos.scored import Release
     from icvos.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -208,6 +210,32 @@ def open_benchmark(path: Path | None, where: Where = NOWHERE) -> Benchmark:
 
     opened = Benchmark.open(path or settings().benchmark)
     return replace(opened, roots=located(opened.manifest.sources, opened.roots, where))
+
+
+def chosen_protocol(name: str | None) -> ScoringProtocol | None:
+    """The protocol that was named, if one was.
+
+    Raises:
+        UserInputError: there is none of this name.
+    """
+    from icvos.protocol import protocol_named
+
+    return None if name is None else protocol_named(name)
+
+
+def open_release(path: Path | None, where: Where | None = None) -> Release:
+    """The release that a command is about, of clips or of images; without `where` nothing is asked of where its sources lie.
+
+    Raises:
+        UserInputError: there is no release.
+        DataError: it is corrupt.
+    """
+    from icvos.benchmark import Benchmark
+    from icvos.scored import open_release as opened
+
+    folder = path or settings().benchmark
+    release = opened(folder)
+    return release if where is None or not isinstance(release, Benchmark) else open_benchmark(folder, where)
 
 
 def located(sources: Iterable[str], known: Mapping[str, Path], where: Where) -> dict[str, Path]:
