@@ -176,11 +176,12 @@ def _bar(release: Release, name: str) -> Iterator[Callable[[int], None]]:
 
 def tell(scored: Scored, folder: Path, as_json: bool) -> dict[str, Any]:
     """Write a result into a folder and say it for people, unless it is for machines; gives what they are told."""
+    from icvos.results import Result
     from icvos.scored import line_of
 
     path, result = scored.save(folder), scored.result
     if not as_json:
         click.echo(line_of(result, path))
-        for note in result.notes:
+        for note in () if isinstance(result, Result) else result.notes:  # the line of clips says what is not there
             click.echo(f"icvos: {note}", err=True)
     return {"path": str(path), "signature": result.signature, **scored.numbers}

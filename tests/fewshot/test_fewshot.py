@@ -203,8 +203,8 @@ def test_clips_and_images_never_share_a_board(icvos: Icvos, toy_release: Path, t
     images = icvos("leaderboard", "runs", "--protocol", "pascal5i-1shot-val-area-e12@1")
     assert "full-frame" in images.out and "native@1" not in images.out
     assert icvos("leaderboard", "runs", "--protocol", "pascal5i-1shot@1").code == 2
-    said = icvos("score", "runs/pascal5i-1shot-val-area-e12@1-fold0-seed0/full-frame")
-    assert said.code == 3 and "images are run and scored by `icvos fewshot`" in said.err
+    said = icvos("run", "--method", "empty", "--benchmark", "fewshot/pascal5i-1shot-val-area-e12@1-fold0-seed0")
+    assert said.code == 3 and "images are run by `icvos fewshot`" in said.err
     assert icvos("run", "--method", "full-frame", "--benchmark", toy_release).code == 0
     assert icvos("score", "runs/full-frame", "--benchmark", toy_release).code == 0
     assert icvos("compare", "runs").code == 0
