@@ -92,8 +92,13 @@ def score(
         DataError: the truth on disk is not the release's.
     """
     tables = score_frames(store, benchmark, protocol=protocol, leniency=leniency, workers=workers, findings=findings, on_event=on_event)
-    known = card or store.about.get("card") or method_card(store.root.resolve().name)
+    known = card_of(store, card)
     return summarise(tables, benchmark, protocol=protocol, card=known, leniency=leniency, badge=badge), tables
+
+
+def card_of(store: PredictionStore, card: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
+    """What is known of whoever made these predictions: what is said here, else what the store says, else its folder's name."""
+    return card or store.about.get("card") or method_card(store.root.resolve().name)
 
 
 def method_card(name: str) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
+from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle
+from icvos.protocol import ScoringProtocol, protocol_named
 from icvos.types import RLE, Category, Clip, Encoding, Episode, Frame, Support, Tube
 
 MANIFEST = "manifest.json"
@@ -268,6 +270,18 @@ class Benchmark:
         """The ids of the episodes, which need no data on disk."""
         return tuple(record.id for record in self.records)
 
+    def asked(self, protocol: ScoringProtocol | None = None) -> Asked:
+        """What it asks of whoever hands in masks, under native@1 where no protocol is given; needs no data on disk."""
+        protocol = protocol or protocol_named("native@1")
+        tubes = dict[str, Wanted]()
+        for clip in self.manifest.clips:
+            for tube in clip.tubes:
+                annotated = zip(clip.frames[: protocol.max_frames], tube.mask_sha256, strict=False)
+                scored = tuple(frame for frame, digest in annotated if digest)
+                tubes[f"{clip.source}/{clip.name}/{BY_ID[tube.class_id].slug}"] = Wanted(clip.size, clip.frames, scored)
+        release = f"{self.manifest.name}@{self.manifest.version}"
+        return Asked(release, self.digest, "<source>/<clip>/<class>#s0/<frame>.png", protocol, tubes, self.episode_ids)
+
     def _check_ids(self) -> None:
         known = [f"{clip.source}/{clip.name}/{BY_ID[tube.class_id].slug}" for clip in self.manifest.clips for tube in clip.tubes]
         expected = {f"{tube}#s{draw}" for tube in known for draw in range(self.manifest.draws)}
@@ -360,7 +374,11 @@ def _parse_manifest(path: Path, content: bytes) -> Manifest:
     data = parse_json(content, path)
     if isinstance(data, dict) and data.get("format") != FORMAT:
         images = str(data.get("format", "")).startswith("icvos-images/")
-        fix = "images are run and scored by `icvos fewshot`" if images else "build it again with this version of icvos"
+        fix = (
+            "images are run by `icvos fewshot`, scored by `icvos score` and `icvos submit`"
+            if images
+            else "build it again with this version of icvos"
+        )
         raise DataError("not a release of this format", path, data.get("format", "no format"), FORMAT, fix)
     try:
         return Manifest.model_validate(data)

@@ -15,8 +15,9 @@ from pathlib import Path
 from icvos.benchmark import Benchmark, by_clip, tube_id
 from icvos.errors import Finding, SubmissionError
 from icvos.files import read_data
+from icvos.handed_in.asked import Wanted
 from icvos.handed_in.layout import Layout, laid_out
-from icvos.handed_in.masks import STRICT, EpisodeMasks, Leniency, Rules, Wanted, resampled
+from icvos.handed_in.masks import STRICT, EpisodeMasks, Leniency, Rules, resampled
 from icvos.handed_in.nodes import Node
 from icvos.kernels import Packed, Prepared, compile_apart, kernel_named
 from icvos.masks import foreground_values, unreadable_mask, wrong_size
@@ -81,7 +82,7 @@ def score_frames(
         DataError: a truth file is not the one that the release names.
     """
     with closing(store.tree()) as root:
-        layout = laid_out(root, benchmark)
+        layout = laid_out(root, benchmark.asked(protocol))
     findings = (*findings, *layout.findings)
     if layout.lost:
         refuse(store.root, findings)
@@ -190,7 +191,7 @@ class _TubeScorer:
     """One tube and all its draws, fed frame by frame."""
 
     def __init__(self, how: _Scores, tube: Tube, episode_ids: Sequence[str], root: Node, rules: Rules, stack: ExitStack) -> None:
-        self.tube, self.episode_ids, self.kernel, self.protocol = tube, episode_ids, rules.kernel, rules.protocol
+        self.tube, self.episode_ids, self.kernel, self.protocol = tube, episode_ids, rules.kernel, how.protocol
         self.foreground = foreground_values(tube.instances, tube.clip.encoding)
         self.tolerance = self.protocol.tolerance(tube.clip.size)
         self.frames = scored_frames(how.benchmark, tube, self.protocol)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from icvos.cli import foreign as foreign_options
 from icvos.cli import options
 from icvos.cli.run import chosen_methods, download_bytes, folder_name
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @click.command("fewshot")
 @click.option("--benchmark", required=True, metavar="coco20i|pascal5i|coco2pascal", help="coco2pascal: trained on COCO's fold, Table 11.")
-@click.option("--method", required=True, metavar="NAME[,NAME...]|FILE.py:CLASS", help="The method; several share one pass.")
+@click.option("--method", metavar="NAME[,NAME...]|FILE.py:CLASS", help="The method; several share one pass.")
 @click.option("--fold", default="all", show_default=True, metavar="0|1|2|3|all", help="Which classes; several with commas between.")
 @click.option("--shots", type=click.IntRange(1), default=1, show_default=True, help="Supports an episode.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Names the episodes.")
@@ -50,9 +51,10 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Processes of a single method.  [default: as it is worth it]")
 @click.option("--dry-run", is_flag=True, help="Say what it would take; write nothing.")
 @options.compute
+@foreign_options.options
 @options.as_json
 def command(
-    method: str,
+    method: str | None,
     fold: str,
     seed: int,
     seeds: int,
@@ -68,6 +70,7 @@ def command(
     dry_run: bool,
     as_json: bool,
     compute: Compute,
+    foreign: foreign_options.Foreign,
     **given: Any,
 ) -> None:
     """Run METHOD on frozen episodes of images and score it: class-wise mIoU, FB-IoU. Whatever is there already is kept.
@@ -77,32 +80,41 @@ def command(
     icvos fewshot --benchmark pascal5i --shots 5 --seeds 5 --method persam,matcher --lists hsnet/data/splits
     icvos fewshot --benchmark coco2pascal --method vrp_sam --weights fold0.safetensors --fold 0
     icvos fewshot --benchmark coco20i --method dcsam --protocol pfenet --shard 1/8
+    icvos fewshot --benchmark coco20i --fold 0 --program 'python3 segment.py {input} {output}' --workers 4
     icvos leaderboard runs --protocol coco20i-1shot@1
     """
     import json
 
-    from icvos.fewshot.evaluate import check_methods
+    from icvos.fewshot.evaluate import check_folders, check_methods
     from icvos.fewshot.freeze import Setting, draft_images
     from icvos.fewshot.pools import open_pool
+    from icvos.fewshot.release import ImageRelease
+    from icvos.programs.closed import closed_to_images
 
-    methods = chosen_methods(method, compute, workers)
-    for one in methods:
-        folder_name(one.card.name)
+    foreign_options.check(method, foreign, compute)
+    methods, runs = [] if method is None else chosen_methods(method, compute, workers), out or options.settings().runs
     root = _root(given["benchmark"], data, coco, pascal)
     settings = [Setting(fold=number, seed=seed + more, **given) for number in _folds(fold) for more in range(seeds)]
     pool = open_pool(given["benchmark"], root, split=given["split"], lists=given["lists"])
     drafts = [draft_images(setting, pool, releases) for setting in settings]
     _tell_names(pool, as_json)
-    for draft in drafts:  # before the first of them takes its hours
+    if foreign.chosen:
+        closed = closed_to_images(root, [draft.folder for draft in drafts])
+        methods = [foreign_options.load(foreign, closed, compute, dry_run=dry_run)]
+    for one in methods:
+        folder_name(one.card.name)
+    for draft in drafts:
         check_methods(draft.manifest, methods, force)
     if dry_run:
-        plans = [_plan(draft, methods, out or options.settings().runs) for draft in drafts]
+        plans = [_plan(draft, methods, runs) for draft in drafts]
         click.echo(json.dumps(plans, indent=1) if as_json else "\n".join(map(_plan_text, plans)))
         return
+    for draft in drafts:  # what can be refused is refused before the first of them takes its hours
+        check_folders(_frozen(draft, pool, root), methods, runs)
     said = []
     for draft in drafts:
-        release = _frozen(draft, pool, root)
-        for one, done in zip(methods, _evaluated(release, methods, out, shard, limit, force, workers), strict=True):
+        release = ImageRelease.open(draft.folder)
+        for one, done in zip(methods, _evaluated(release, methods, runs, shard, limit, force, workers), strict=True):
             said.append(_as_dict(one, release, done))
             if not as_json:
                 _tell(one, release, done)
@@ -155,7 +167,7 @@ def _frozen(draft: ImageDraft, pool: Pool, root: Path) -> ImageRelease:
 def _evaluated(
     release: ImageRelease,
     methods: Sequence[LoadedMethod],
-    out: Path | None,
+    runs: Path,
     shard: tuple[int, int],
     limit: int | None,
     force: bool,
@@ -163,7 +175,6 @@ def _evaluated(
 ) -> list[Evaluated]:
     from icvos.fewshot.evaluate import evaluate, left_to_do
 
-    runs = out or options.settings().runs
     total = sum(left_to_do(release, one, runs, shard, limit) for one in methods)
     with _bar(release.path.name, total) as advance:
         return evaluate(
@@ -203,14 +214,14 @@ def _as_dict(method: LoadedMethod, release: ImageRelease, done: Evaluated) -> di
 
 def _tell(method: LoadedMethod, release: ImageRelease, done: Evaluated) -> None:
     from icvos.fewshot.evaluate import told_once
+    from icvos.scored import line_of
 
     result, report = done.result, done.report
-    if result is None:
+    if result is None or done.path is None:
         counted = f"{report.episodes_done} episodes predicted, {report.episodes_kept} there before"
         click.echo(f"{method.card.name}  {release.path.name}: {counted}; scored when all {len(release.records)} are there")
     else:
-        scores = f"mIoU {100 * result.mIoU:.2f}  FB-IoU {100 * result.FB_IoU:.2f}"
-        click.echo(f"{scores}  {result.signature}\n  {done.path}")
+        click.echo(line_of(result, done.path))
     for line in (*(result.notes if result else ()), *told_once(report.findings)):
         click.echo(f"icvos: {line}", err=True)
 
@@ -229,7 +240,7 @@ def _plan(draft: ImageDraft, methods: Sequence[LoadedMethod], runs: Path) -> dic
         "pictures": len(draft.shown),
         "runs": [str(runs / draft.folder.name / one.card.name) for one in methods],
         "download_bytes": sum(map(download_bytes, (one.card for one in methods))),
-    }
+    } | foreign_options.command_line(methods[0])
 
 
 def _plan_text(plan: dict[str, Any]) -> str:
@@ -238,4 +249,5 @@ def _plan_text(plan: dict[str, Any]) -> str:
     return (
         f"{plan['episodes']} episodes of {len(plan['classes'])} classes{left}, over {plan['pictures']} pictures, would be frozen in "
         f"{plan['release']} and predicted in {', '.join(plan['runs'])}{fetched}; nothing written"
+        + (f"\neach picture by: {plan['command']}" if "command" in plan else "")
     )

@@ -1,8 +1,8 @@
-"""The options of `icvos run` for methods that are programs or container images."""
+"""The options of `icvos run` and `icvos fewshot` for methods that are programs or container images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
-    from icvos.benchmark import Benchmark
     from icvos.registry import LoadedMethod
     from icvos.types import Compute
 
@@ -62,7 +61,11 @@ def options(command: Command) -> Command:
         click.option("--disk-limit", callback=_size, default="10GB", show_default=True, help="What one call may write."),
         click.option("--memory-limit", callback=_size, default="16GB", show_default=True, help="What one call may hold in memory."),
         click.option(
-            "--time-limit", type=click.FloatRange(0, min_open=True), default=3600, show_default=True, help="Seconds for one call: a clip."
+            "--time-limit",
+            type=click.FloatRange(0, min_open=True),
+            default=3600,
+            show_default=True,
+            help="Seconds for one call: a clip, or a picture.",
         ),
         click.option("--method-name", metavar="NAME", help="What the program is called on boards.  [default: its file's or image's name]"),
         click.option("--card", type=click.Path(path_type=Path), metavar="FILE.json", help="What the program says of itself."),
@@ -107,8 +110,8 @@ def _given(compute: Compute) -> list[str]:
     return [option for name, option in unheard.items() if getattr(compute, name) != getattr(Compute(), name)]
 
 
-def load(foreign: Foreign, release: Benchmark, compute: Compute, *, dry_run: bool) -> LoadedMethod:
-    """The method that the options name; what a program is not shut out of is told.
+def load(foreign: Foreign, closed: Sequence[Path], compute: Compute, *, dry_run: bool) -> LoadedMethod:
+    """The method that the options name, to which folders are closed; what a program is not shut out of is told.
 
     Raises:
         UserInputError: there is no such program or image.
@@ -117,12 +120,12 @@ def load(foreign: Foreign, release: Benchmark, compute: Compute, *, dry_run: boo
     from icvos.errors import UserInputError
     from icvos.programs.job import Limits
     from icvos.programs.launch import Container, Program, container, program
-    from icvos.programs.method import closed_folders, foreign_method
+    from icvos.programs.method import foreign_method
 
     limits = Limits(foreign.time_limit, foreign.memory_limit, foreign.disk_limit)
     launch: Program | Container
     if foreign.program is not None:
-        launch = program(foreign.program, compute.device, closed_folders(release))
+        launch = program(foreign.program, compute.device, closed)
         if warning := launch.warning():
             click.echo(f"icvos: {warning}", err=True)
     else:
@@ -137,7 +140,7 @@ def load(foreign: Foreign, release: Benchmark, compute: Compute, *, dry_run: boo
 
 
 def command_line(method: LoadedMethod) -> dict[str, str]:
-    """For a dry run: the command that would be run for each clip; nothing for other methods."""
+    """For a dry run: the command that would be run for each clip or picture; nothing for other methods."""
     import shlex
 
     from icvos.programs.method import ForeignMethod

@@ -14,6 +14,8 @@ from icvos.cli import complete
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
     from icvos.fewshot.release import ImageRelease
+    from icvos.protocol import ScoringProtocol
+    from icvos.scored import Release
     from icvos.settings import Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -227,11 +229,38 @@ def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
 
     release = ImageRelease.open(path, chosen_roots(("coco", "pascal"), where))
     source = release.manifest.source
-    root = located((source,), {source: release.root}, where)[source]
-    if not root.is_dir():
+    known = {source: release.place} if release.place else {}
+    release = replace(release, place=located((source,), known, where).get(source))
+    if not release.root.is_dir():
         fix = f"say --{source} DIR or --data DIR, or set ICVOS_DATA"
-        raise UserInputError("the pictures of the release are not here", path, f"no folder {root}", "the data set's folder", fix)
-    return replace(release, root=root)
+        raise UserInputError("the pictures of the release are not here", path, f"no folder {release.root}", "the data set's folder", fix)
+    return release
+
+
+def chosen_protocol(name: str | None) -> ScoringProtocol | None:
+    """The protocol that was named, if one was.
+
+    Raises:
+        UserInputError: there is none of this name.
+    """
+    from icvos.protocol import protocol_named
+
+    return None if name is None else protocol_named(name)
+
+
+def open_release(path: Path | None, where: Where | None = None) -> Release:
+    """The release that a command is about, of clips or of images; without `where` nothing is asked of where its sources lie.
+
+    Raises:
+        UserInputError: there is no release.
+        DataError: it is corrupt.
+    """
+    from icvos.benchmark import Benchmark
+    from icvos.scored import open_release as opened
+
+    folder = path or settings().benchmark
+    release = opened(folder)
+    return release if where is None or not isinstance(release, Benchmark) else open_benchmark(folder, where)
 
 
 def located(sources: Iterable[str], known: Mapping[str, Path], where: Where) -> dict[str, Path]:

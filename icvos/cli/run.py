@@ -67,6 +67,7 @@ def command(
     import json
 
     from icvos.cli.progress import bar
+    from icvos.programs.closed import closed_folders
     from icvos.runner import open_store, planned, run, run_key, run_together
     from icvos.store import PredictionStore
 
@@ -74,7 +75,7 @@ def command(
     check_memory(compute)
     methods = [] if method is None else chosen_methods(method, compute, workers)
     release = options.open_benchmark(benchmark, where)
-    methods = methods or [foreign_options.load(foreign, release, compute, dry_run=dry_run)]
+    methods = methods or [foreign_options.load(foreign, closed_folders(release), compute, dry_run=dry_run)]
     roots = [(out or options.settings().runs) / folder_name(one.card.name) for one in methods]
     keys = [(root, run_key(release, one)) for root, one in zip(roots, methods, strict=True)]
     there = [PredictionStore.resume(*key) for key in keys]  # before anything is written: one folder may hold another run

@@ -1,21 +1,19 @@
-"""`icvos score`: J, F and J&F of runs, or of anybody's folder of masks."""
+"""`icvos score`: J, F and J&F of runs, or of anybody's folder of masks; on images mIoU and FB-IoU."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from icvos.cli import complete, options
 
 if TYPE_CHECKING:
-    from icvos.benchmark import Benchmark
     from icvos.errors import SubmissionError
-    from icvos.results import Result
-    from icvos.scoring import TubeTable
+    from icvos.scored import Release, Scored
     from icvos.store import PredictionStore
 
 
@@ -23,12 +21,16 @@ if TYPE_CHECKING:
 @click.argument("paths", type=options.FOLDER, nargs=-1)
 @options.benchmark
 @options.roots
-@click.option("--protocol", default="native@1", show_default=True, shell_complete=complete.protocols, help="native@1, or paper-512@1.")
+@click.option(
+    "--protocol",
+    shell_complete=complete.protocols,
+    help="native@1, or paper-512@1; a release of images has its own.  [default: native@1]",
+)
 @click.option(
     "--out", type=options.FOLDER, help="Where the results go.  [default: results/ in the run; runs/NAME/results for a folder of masks]"
 )
 @click.option("--method-name", help="What to call the method of a folder of masks.  [default: the folder's name]")
-@click.option("--allow-missing", is_flag=True, help="Count masks that are not there as 0 instead of refusing.")
+@click.option("--allow-missing", is_flag=True, help="Count masks that are not there as 0 (on images: as empty) instead of refusing.")
 @click.option("--resize", is_flag=True, help="Resample masks of another size instead of refusing.")
 @click.option("--rerun", is_flag=True, help="Say in the result that you ran the method yourself, from its code (its badge).")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if it is worth it]")
@@ -37,7 +39,7 @@ def command(
     paths: tuple[Path, ...],
     benchmark: Path | None,
     where: options.Where,
-    protocol: str,
+    protocol: str | None,
     out: Path | None,
     method_name: str | None,
     allow_missing: bool,
@@ -52,17 +54,17 @@ def command(
     icvos score runs/support-shape
     icvos score runs --protocol paper-512@1
     icvos score my-masks --method-name my-method
+    icvos score runs/coco20i-1shot@1-fold0-seed0
     """
     import json
 
-    from icvos.aggregate import method_card, save
-    from icvos.aggregate import score as score_run
+    from icvos.aggregate import method_card
     from icvos.errors import SubmissionError
-    from icvos.protocol import protocol_named
+    from icvos.scored import runs_below, score_store
     from icvos.scoring import Leniency
     from icvos.store import PredictionStore
 
-    chosen, leniency = protocol_named(protocol), Leniency(allow_missing, resize)
+    chosen, leniency = options.chosen_protocol(protocol), Leniency(allow_missing, resize)
     runs = options.settings().runs
     stores = [PredictionStore.open(root) for path in paths or (runs,) for root in _runs_below(path)]
     if out and len(stores) > 1:
@@ -70,12 +72,13 @@ def command(
     results, refused = [], []
     for store in stores:
         release = _release_of(store, benchmark, where)
-        name = name_of(store, method_name, runs)
+        place = runs_below(runs, release)
+        name = name_of(store, method_name, place)
         _check_rerun(store, rerun)
         card = None if store.key else method_card(name)
         try:
-            with _bar(release, name) as on_table:
-                result, tables = score_run(
+            with _bar(release, name) as on_event:
+                scored = score_store(
                     store,
                     release,
                     protocol=chosen,
@@ -83,15 +86,12 @@ def command(
                     workers=workers,
                     card=card,
                     badge="rerun" if rerun else "rescored",
-                    on_event=on_table,
+                    on_event=on_event,
                 )
         except SubmissionError as error:  # one faulty run does not keep the others from being scored
             refused.append(error)
             continue
-        path = save(result, tables, store, out or results_folder(store, name, runs))
-        results.append({"path": str(path), "signature": result.signature, **result.overall.as_dict()})
-        if not as_json:
-            click.echo(line_of(result, path))
+        results.append(tell(scored, out or results_folder(store, name, place), as_json))
     if refused:
         raise _all_refused(refused, len(stores))
     if as_json:
@@ -117,10 +117,10 @@ def _runs_below(path: Path) -> list[Path]:
     return inside if inside and not (path / RUN).exists() else [path]
 
 
-def _release_of(store: PredictionStore, benchmark: Path | None, where: options.Where) -> Benchmark:
+def _release_of(store: PredictionStore, benchmark: Path | None, where: options.Where) -> Release:
     from icvos.errors import UserInputError
 
-    release = options.open_benchmark(benchmark or store.remembered, where)
+    release = options.open_release(benchmark or store.remembered, where)
     if store.key and store.key.digest != release.digest:
         found = f"{store.key.release}#{store.key.digest[:12]}"
         raise UserInputError("the run was made on another release", store.root, found, release.label, "give its own with --benchmark DIR")
@@ -167,15 +167,21 @@ def _check_rerun(store: PredictionStore, rerun: bool) -> None:
 
 
 @contextmanager
-def _bar(release: Benchmark, name: str) -> Iterator[Callable[[TubeTable], None]]:
+def _bar(release: Release, name: str) -> Iterator[Callable[[int], None]]:
     from icvos.cli.progress import bar
 
     with bar(f"scoring {name}", len(release.records), "episodes") as advance:
-        yield lambda table: advance(len(table.draws))
+        yield advance
 
 
-def line_of(result: Result, path: Path) -> str:
-    """A result for people: its numbers, its signature and where it was written."""
-    scores = result.overall
-    partial = "" if result.coverage.part == 1 else f", {100 * result.coverage.part:.1f} % of the masks there"
-    return f"J&F {100 * scores.JF:.2f}  J {100 * scores.J:.2f}  F {100 * scores.F:.2f}  {result.signature}{partial}\n  {path}"
+def tell(scored: Scored, folder: Path, as_json: bool) -> dict[str, Any]:
+    """Write a result into a folder and say it for people, unless it is for machines; gives what they are told."""
+    from icvos.results import Result
+    from icvos.scored import line_of
+
+    path, result = scored.save(folder), scored.result
+    if not as_json:
+        click.echo(line_of(result, path))
+        for note in () if isinstance(result, Result) else result.notes:  # the line of clips says what is not there
+            click.echo(f"icvos: {note}", err=True)
+    return {"path": str(path), "signature": result.signature, **scored.numbers}

@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from icvos.cli import options
+from icvos.cli.options import chosen_protocol
+
+if TYPE_CHECKING:
+    from icvos.scored import Release
 
 WHAT = click.argument("path", type=options.FOLDER, metavar="X")
-PROTOCOL = click.option("--protocol", default="native@1", show_default=True, help="native@1, or paper-512@1.")
-MISSING = click.option("--allow-missing", is_flag=True, help="Let masks be missing; they count 0.")
+PROTOCOL = click.option("--protocol", help="native@1, or paper-512@1; a release of images has its own.  [default: native@1]")
+MISSING = click.option("--allow-missing", is_flag=True, help="Let masks be missing; they count 0, on images as empty ones.")
 RESIZE = click.option("--resize", is_flag=True, help="Let masks of another size pass; they are resampled.")
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if it is worth it]")
 
 
 @click.group("submit", context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Hand in masks: pack them, check them (no truth needed), score them. docs/submit.md lists every fault.
+    """Hand in masks of clips or of images: pack them, check them (no truth needed), score them. docs/submit.md lists every fault.
 
     \b
     icvos submit pack runs/support-shape
     icvos submit pack my-masks --method-name my-method --card card.json --out my-method.zip
     icvos submit check my-method.zip --benchmark ic-vos
     icvos submit score my-method.zip --benchmark ic-vos
+    icvos submit score my-masks --benchmark fewshot/coco20i-1shot@1-fold0-seed0 --method-name my-method
     """
 
 
 @command.command("pack")
 @WHAT
-@click.option("--out", type=options.FOLDER, metavar="X.zip", help="The zip.  [default: the run's or the method's name.zip]")
+@click.option(
+    "--out",
+    type=options.FOLDER,
+    metavar="X.zip",
+    help="The zip.  [default: the run's or the method's name.zip; of images, with the release's name before it]",
+)
 @options.benchmark
 @click.option("--method-name", help="Which method made a folder of masks.")
 @click.option("--card", type=options.FOLDER, metavar="FILE", help="What to say of it: JSON, see `icvos schema card`.")
@@ -56,19 +67,18 @@ def pack(
     from dataclasses import asdict
 
     from icvos.aggregate import method_card
-    from icvos.benchmark import Benchmark
     from icvos.cli.progress import bar
     from icvos.scoring import Leniency
     from icvos.submission import pack as pack_masks
     from icvos.submission import read_card
 
-    release = Benchmark.open(_release_of(path, benchmark))
+    release = options.open_release(_release_of(path, benchmark))
     said = read_card(card, method_name) if card else method_card(method_name) if method_name else None
     with bar("checking", len(release.records), "episodes") as on_event:
         made = pack_masks(
             path,
             release,
-            out or Path(f"{said['name'] if said else path.resolve().name.removesuffix('.zip')}.zip"),
+            out or _zip_of(release, said["name"] if said else path.resolve().name.removesuffix(".zip")),
             card=said,
             leniency=Leniency(allow_missing),
             workers=workers,
@@ -88,7 +98,9 @@ def pack(
 @RESIZE
 @WORKERS
 @options.as_json
-def check(path: Path, benchmark: Path | None, protocol: str, allow_missing: bool, resize: bool, workers: int | None, as_json: bool) -> None:
+def check(
+    path: Path, benchmark: Path | None, protocol: str | None, allow_missing: bool, resize: bool, workers: int | None, as_json: bool
+) -> None:
     """List every fault of X: a folder or zip of masks, a run, or what `icvos submit pack` made. No truth is needed.
 
     \b
@@ -97,18 +109,16 @@ def check(path: Path, benchmark: Path | None, protocol: str, allow_missing: bool
     """
     import json
 
-    from icvos.benchmark import Benchmark
     from icvos.cli.progress import bar
-    from icvos.protocol import protocol_named
     from icvos.scoring import Leniency, refuse
     from icvos.submission import check as check_masks
 
-    release = Benchmark.open(_release_of(path, benchmark))
+    release = options.open_release(_release_of(path, benchmark))
     with bar("checking", len(release.records), "episodes") as on_event:
         findings = check_masks(
             path,
             release,
-            protocol=protocol_named(protocol),
+            protocol=chosen_protocol(protocol),
             leniency=Leniency(allow_missing, resize),
             workers=workers,
             on_event=on_event,
@@ -135,7 +145,7 @@ def score(
     path: Path,
     benchmark: Path | None,
     where: options.Where,
-    protocol: str,
+    protocol: str | None,
     out: Path | None,
     method_name: str | None,
     allow_missing: bool,
@@ -151,32 +161,40 @@ def score(
     """
     import json
 
-    from icvos.aggregate import method_card, save
+    from icvos.aggregate import method_card
     from icvos.cli.progress import bar
-    from icvos.cli.score import line_of, name_of, results_folder
-    from icvos.protocol import protocol_named
+    from icvos.cli.score import name_of, results_folder, tell
+    from icvos.scored import runs_below
     from icvos.scoring import Leniency
     from icvos.store import PredictionStore
     from icvos.submission import read_run
     from icvos.submission import score as score_masks
 
-    release = options.open_benchmark(_release_of(path, benchmark), where)
-    run, runs = read_run(path, release), options.settings().runs
+    release = options.open_release(_release_of(path, benchmark), where)
+    run, runs = read_run(path, release.asked()), runs_below(options.settings().runs, release)
     store = PredictionStore(path, run.key if run else None)
     name = "" if run and not run.key else name_of(store, method_name, runs)
     with bar(f"scoring {name}", len(release.records), "episodes") as advance:
-        result, tables = score_masks(
+        scored = score_masks(
             path,
             release,
-            protocol=protocol_named(protocol),
+            protocol=chosen_protocol(protocol),
             leniency=Leniency(allow_missing, resize),
             workers=workers,
             card=method_card(name),
-            on_event=lambda table: advance(len(table.draws)),
+            on_event=advance,
         )
-    written = save(result, tables, store, out or results_folder(store, name, runs))
-    row = {"path": str(written), "signature": result.signature, **result.overall.as_dict()}
-    click.echo(json.dumps(row, indent=1, ensure_ascii=False) if as_json else line_of(result, written))
+    row = tell(scored, out or results_folder(store, name, runs), as_json)
+    if as_json:
+        click.echo(json.dumps(row, indent=1, ensure_ascii=False))
+
+
+def _zip_of(release: Release, name: str) -> Path:
+    """Of images a method has one for each fold and seed."""
+    from icvos.benchmark import Benchmark
+
+    release_name = release.path.resolve().name
+    return Path(f"{name}.zip" if isinstance(release, Benchmark) or name.startswith(release_name) else f"{release_name}-{name}.zip")
 
 
 def _release_of(path: Path, benchmark: Path | None) -> Path:

@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from icvos.aggregate import RESULTS
-from icvos.cards import NOT_TOLD, seen_classes
-from icvos.errors import Finding, UserInputError
+from icvos.cards import seen_classes
+from icvos.errors import Finding, SubmissionError, UserInputError
 from icvos.fewshot.release import ImageManifest, ImageRelease
-from icvos.fewshot.results import ImageResult, save, summarise
-from icvos.fewshot.scoring import count_run
+from icvos.fewshot.results import ImageResult, save, score
 from icvos.passes import ClipDone
 from icvos.registry import LoadedMethod
 from icvos.runner import RunReport, Shard, open_store, planned, run, run_key, run_together
@@ -57,10 +56,8 @@ def evaluate(
         DataError: a picture is not the one that the release names.
     """
     check_methods(release.manifest, methods, force)
-    keyed = [(run_folder(runs, release, one), run_key(release, one)) for one in methods]
-    for root, key in keyed:  # before anything is written
-        PredictionStore.resume(root, key)
-    stores = [open_store(release, one, root) for one, (root, _) in zip(methods, keyed, strict=True)]
+    check_folders(release, methods, runs)  # all of them, before anything is written
+    stores = [open_store(release, one, run_folder(runs, release, one)) for one in methods]
     if len(methods) == 1:
         reports = [run(methods[0], release, stores[0], shard=shard, limit=limit, workers=workers, on_event=on_event)]
     else:
@@ -71,6 +68,16 @@ def evaluate(
 def run_folder(runs: Path, release: ImageRelease, method: LoadedMethod) -> Path:
     """Where a method's run on a release lies."""
     return runs / release.path.name / method.card.name
+
+
+def check_folders(release: ImageRelease, methods: Sequence[LoadedMethod], runs: Path) -> None:
+    """Refuse methods whose folders hold other runs.
+
+    Raises:
+        UserInputError: one does.
+    """
+    for method in methods:
+        PredictionStore.resume(run_folder(runs, release, method), run_key(release, method))
 
 
 def check_methods(manifest: ImageManifest, methods: Sequence[LoadedMethod], force: bool = False) -> None:
@@ -120,11 +127,9 @@ def told_once(findings: Sequence[Finding]) -> Iterator[str]:
 def _scored(release: ImageRelease, method: LoadedMethod, store: PredictionStore, report: RunReport, workers: int | None) -> Evaluated:
     if store.missing(release.episode_ids):
         return Evaluated(report, None)
-    seen = trained_on(release.manifest, method)
-    of_all = f"{len(seen)} of {len(release.manifest.classes)} classes asked for"
-    notes = [f"contaminated: trained on {of_all} ({', '.join(seen)})"] if seen else []
-    if NOT_TOLD in method.card.training_data and not method.card.training_classes:
-        notes.append("its weights do not tell what they were trained on: whether they have seen these classes is not known")
-    rows = count_run(store, release, workers=workers)
-    result = summarise(rows, release, asdict(method.card), notes)
+    try:
+        result, rows = score(store, release, workers=workers, card=asdict(method.card))
+    except SubmissionError as error:  # what lies there is one's own, and is made again
+        fix = f"first: {error.findings[0]}; remove what is faulty, then run the same command again"
+        raise SubmissionError(error.what, error.where, error.found, error.expected, fix, error.findings) from error
     return Evaluated(report, result, save(result, rows, store.root / RESULTS))

@@ -1,7 +1,7 @@
 """Frozen episodes of images on disk: `manifest.json`, `pictures.jsonl` (hashes, masks of classes) and `episodes.jsonl`; no pixels.
 
 An episode asks for a class in one picture, so to the runner it is one of a clip of one frame. `roots.json` beside the files says
-where the pictures lie on this machine; it is not part of the release.
+where the pictures lie on this machine; it is not part of the release. To check and to score masks no picture is needed.
 """
 
 from __future__ import annotations
@@ -12,19 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from icvos.benchmark import EPISODES, MANIFEST, ROOTS, Name, RelativePath, Sha256, Side
+from icvos.benchmark import EPISODES, MANIFEST, ROOTS, Name, RelativePath, Sha256, Side, tube_id
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.fewshot.folds import FOLDS, fold_classes
 from icvos.fewshot.protocols import PROTOCOLS, VERSION, ImageProtocol
 from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
+from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle, decode_rle
 from icvos.types import RLE, Category, Clip, Episode, Frame, Mask, Support, Tube
 
+if TYPE_CHECKING:
+    from icvos.protocol import ScoringProtocol
+
+FORMAT = "icvos-images/1"
 PICTURES = "pictures.jsonl"
 AGAIN = "remove the folder and run the same command again"
 
@@ -88,7 +93,7 @@ class ImageRelease:
     pictures: Mapping[str, PictureRecord]
     records: tuple[ImageEpisodeRecord, ...]
     digest: str
-    root: Path
+    place: Path | None  # where its pictures lie; None where nobody said
 
     @classmethod
     def open(cls, path: Path, roots: Mapping[str, Path] | None = None) -> ImageRelease:
@@ -102,14 +107,25 @@ class ImageRelease:
         manifest = _parsed(ImageManifest, parse_json(data[0], path / MANIFEST), str(path / MANIFEST))
         pictures = {one.name: one for one in _lines(PictureRecord, data[1], path / PICTURES)}
         records = _lines(ImageEpisodeRecord, data[2], path / EPISODES)
-        root = (roots or {}).get(manifest.source) or _remembered(path / ROOTS, manifest.source)
-        release = cls(path, manifest, pictures, records, _digest(data), root)
+        place = (roots or {}).get(manifest.source) or _remembered(path / ROOTS, manifest.source)
+        release = cls(path, manifest, pictures, records, _digest(data), place)
         release._check()
         return release
 
     def __reduce__(self) -> tuple[Callable[[Path, Mapping[str, Path]], ImageRelease], tuple[Path, Mapping[str, Path]]]:
         """Another process opens the release for itself."""
-        return ImageRelease.open, (self.path, {self.manifest.source: self.root})
+        return ImageRelease.open, (self.path, {self.manifest.source: self.place} if self.place else {})
+
+    @property
+    def root(self) -> Path:
+        """Where its pictures lie on this machine.
+
+        Raises:
+            UserInputError: nobody said so.
+        """
+        if self.place is None:
+            raise UserInputError(f"where is {self.manifest.source}?", self.path / ROOTS, fix=f"say --{self.manifest.source} DIR")
+        return self.place
 
     @property
     def label(self) -> str:
@@ -143,6 +159,22 @@ class ImageRelease:
         """``source/picture/class#e0``, numbered in order; they need no data on disk."""
         source = self.manifest.source
         return tuple(f"{source}/{one.query}/{BY_ID[one.class_id].slug}#e{number}" for number, one in enumerate(self.records))
+
+    def asked(self, protocol: ScoringProtocol | None = None) -> Asked:
+        """What it asks of whoever hands in masks; needs no data on disk.
+
+        Raises:
+            UserInputError: a protocol is given; the release has its own.
+        """
+        if protocol is not None:
+            found, fix = f"--protocol {protocol.id}", "leave --protocol out"
+            raise UserInputError("images are scored as their release says", self.path, found, f"its own, {self.protocol.name}", fix)
+        tubes = dict[str, Wanted]()
+        for episode_id, record in zip(self.episode_ids, self.records, strict=True):
+            picture = self.pictures[record.query]
+            tubes[tube_id(episode_id)] = Wanted(picture.size, (picture.name,), (picture.name,))
+        release = f"{self.manifest.name}@{self.manifest.version}"
+        return Asked(release, self.digest, "<source>/<picture>/<class>#e0/<picture>.png", self.protocol, tubes, self.episode_ids)
 
     def truth(self, record: ImageEpisodeRecord) -> tuple[Mask, Mask | None]:
         """What is to be found, and what counts nowhere, each (H, W) bool."""
@@ -184,11 +216,23 @@ def digest_of(path: Path) -> str:
 def _files(path: Path) -> list[bytes]:
     if not (path / MANIFEST).is_file():
         raise UserInputError("no release of images here", path, fix="make one with `icvos fewshot`")
+    if not is_image_release(path):
+        raise DataError("not a release of images", path, expected=FORMAT, fix="releases of clips are for `icvos run`")
     return [read_data(path / name) for name in (MANIFEST, PICTURES, EPISODES)]
 
 
 def _digest(data: Sequence[bytes]) -> str:
     return hashlib.sha256(b"\0".join(data)).hexdigest()
+
+
+def is_image_release(path: Path) -> bool:
+    """Whether a folder holds a release of images and not one of clips, nor nothing.
+
+    Raises:
+        DataError: its manifest is no JSON.
+    """
+    manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else None
+    return isinstance(manifest, dict) and str(manifest.get("format", "")).startswith(FORMAT.partition("/")[0] + "/")
 
 
 def write_images(
@@ -220,11 +264,10 @@ def _text(records: Sequence[BaseModel]) -> str:
     return "".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
 
 
-def _remembered(path: Path, source: str) -> Path:
+def _remembered(path: Path, source: str) -> Path | None:
     found = read_json(path) if path.is_file() else {}
-    if not isinstance(found, dict) or not isinstance(found.get(source), str):
-        raise UserInputError(f"where is {source}?", path, fix=f"say --{source} DIR")
-    return Path(found[source])
+    said = found.get(source) if isinstance(found, dict) else None
+    return Path(said) if isinstance(said, str) else None
 
 
 R = TypeVar("R", bound=BaseModel)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,15 +13,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from icvos import __version__
-from icvos.cards import card_faults, seen_classes
-from icvos.errors import DataError
+from icvos.aggregate import card_of
+from icvos.cards import NOT_TOLD, card_faults, seen_classes
+from icvos.errors import DataError, Finding
 from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.freeze import protocol_id
 from icvos.fewshot.release import ImageRelease
-from icvos.fewshot.scoring import EpisodeCounts, by_class, summarise_counts
+from icvos.fewshot.scoring import EpisodeCounts, by_class, count_run, summarise_counts
 from icvos.files import read_data, read_json, to_json, write_text
+from icvos.handed_in.masks import STRICT, Leniency
 from icvos.render.text import many
 from icvos.results import IMAGE_FORMAT, signature_of
+from icvos.store import PredictionStore
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = tuple[Score, Score] | None
@@ -87,7 +91,7 @@ class ImageResult(BaseModel):
 
 
 def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mapping[str, Any], notes: Sequence[str] = ()) -> ImageResult:
-    """The result of counted episodes; `notes` are added to what the release itself leaves out."""
+    """The result of counted episodes; `notes` are added to what the release itself leaves out and to what the method was trained on."""
     scores, often, manifest = summarise_counts(rows), by_class(rows), release.manifest
     unasked = [name for name in manifest.classes if name not in often]
     few = f"{many(len(manifest.left_out), 'class', 'classes')} with too few pictures left out: {', '.join(manifest.left_out)}"
@@ -109,9 +113,42 @@ def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mappin
         mIoU_interval=scores.miou_interval,
         FB_IoU_interval=scores.fb_interval,
         classes={name: ClassScore(IoU=scores.classes[name], episodes=often[name]) for name in often},
-        notes=(*said, *notes),
+        notes=(*said, *notes, *_of_training(card, manifest.classes)),
     )
     return result.model_copy(update={"signature": result.own_signature})
+
+
+def _of_training(card: Mapping[str, Any], classes: Sequence[str]) -> Iterator[str]:
+    """What must be known of a method's training by whoever reads its numbers on these classes."""
+    if seen := seen_classes(card, classes):
+        yield f"contaminated: trained on {len(seen)} of {len(classes)} classes asked for ({', '.join(seen)})"
+    if NOT_TOLD in card.get("training_data", ()) and not card.get("training_classes"):
+        yield "its weights do not tell what they were trained on: whether they have seen these classes is not known"
+
+
+def score(
+    store: PredictionStore,
+    release: ImageRelease,
+    *,
+    leniency: Leniency = STRICT,
+    workers: int | None = None,
+    card: Mapping[str, Any] | None = None,
+    findings: Sequence[Finding] = (),
+    on_event: Callable[[int], None] = lambda episodes: None,
+) -> tuple[ImageResult, list[EpisodeCounts]]:
+    """Score a run, a folder of masks or a zip of either: the result, and what was counted for it.
+
+    `card` describes the method where the store does not; the others are those of `count_run`. The same inputs give the same
+    result, to the byte, for any number of `workers`.
+
+    Raises:
+        SubmissionError: the predictions have faults; all are listed.
+    """
+    rows = count_run(store, release, leniency=leniency, workers=workers, findings=findings, on_event=on_event)
+    missing = sum(not row.there for row in rows)
+    notes = replace(leniency, allow_missing=False).notes
+    notes += (f"{missing:,} of {len(rows):,} masks missing, counted as empty",) if missing else ()
+    return summarise(rows, release, card_of(store, card), notes), rows
 
 
 def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Path:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +15,16 @@ from icvos.categories import BY_ID
 from icvos.errors import Finding, SubmissionError
 from icvos.fewshot.protocols import ImageProtocol
 from icvos.fewshot.release import ImageRelease
-from icvos.masks import resize_nearest, size_text
+from icvos.handed_in.asked import Asked
+from icvos.handed_in.layout import Layout, laid_out
+from icvos.handed_in.masks import STRICT, EpisodeMasks, Leniency, Rules
+from icvos.handed_in.nodes import Node
+from icvos.kernels import kernel_named
+from icvos.masks import resize_nearest
 from icvos.parallel import core_count, in_processes
-from icvos.png import PngError, decode_png
-from icvos.store import Prediction, PredictionStore
-from icvos.types import Mask, Size
+from icvos.scoring import refuse
+from icvos.store import PredictionStore
+from icvos.types import Mask
 
 RESAMPLES = 1000
 FEW = 2000  # episodes that one process has scored before a second one has started
@@ -38,13 +42,14 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EpisodeCounts:
-    """One episode: its id, its class and picture, and what was counted, or what is wrong with its prediction."""
+    """One episode: its id, its class and picture, what was counted, whether there was a mask, and what is wrong with it."""
 
     id: str
     category: str
     picture: str
     counts: Counts
-    fault: Finding | None = None
+    there: bool = True
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,10 @@ class ImageScores:
 
 
 def count_pixels(predicted: Mask, truth: Mask, void: Mask | None, protocol: ImageProtocol) -> Counts:
-    """What one episode adds to the sums: masks (H, W) bool, at the size that the protocol says; where `void`, nothing counts."""
+    """What one episode adds to the sums: masks (H, W) bool, at the size that the protocol says; where `void`, nothing counts.
+
+    `predicted` may be of the protocol's size already.
+    """
     size = protocol.size((truth.shape[0], truth.shape[1]))
     if size != truth.shape:
         predicted, truth = resize_nearest(predicted, size), resize_nearest(truth, size)
@@ -120,22 +128,44 @@ def _divided(both: NDArray[Any], either: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def count_run(
-    store: PredictionStore, release: ImageRelease, *, workers: int | None = None, on_event: Callable[[int], None] = lambda done: None
+    store: PredictionStore,
+    release: ImageRelease,
+    *,
+    leniency: Leniency = STRICT,
+    workers: int | None = None,
+    findings: Sequence[Finding] = (),
+    on_event: Callable[[int], None] = lambda episodes: None,
 ) -> list[EpisodeCounts]:
-    """Count every episode of a run, in the order of the release; the same for any number of `workers`.
+    """Count every episode of a run or a folder of masks, in the order of the release; the same for any number of `workers`.
+
+    Args:
+        store: the run, a plain folder of masks, or a zip of either.
+        release: the release.
+        leniency: which faults are let pass; a mask that is missing counts as an empty one.
+        workers: processes; by default all cores where there is enough to do.
+        findings: faults that are known already, to be listed with the others.
+        on_event: called with the number of episodes that were counted.
 
     Raises:
-        SubmissionError: a prediction is missing or faulty; all are listed.
+        SubmissionError: a prediction is missing or faulty, or none is there; all faults are listed.
     """
+    asked = release.asked()
+    with closing(store.tree()) as root:
+        layout = laid_out(root, asked)
+    findings = (*findings, *layout.findings)
+    if layout.lost:
+        refuse(store.root, findings)
     jobs = [range(start, min(start + _STEP, len(release.records))) for start in range(0, len(release.records), _STEP)]
     found: dict[str, EpisodeCounts] = {}
-    for rows in in_processes(_Counter(store.root, release), jobs, workers or (core_count() if len(release.records) > FEW else 1)):
+    counter = _Counter(store, release, layout, leniency)
+    for rows in in_processes(counter, jobs, workers or (core_count() if len(release.records) > FEW else 1)):
         found |= {row.id: row for row in rows}
         on_event(len(rows))
     ordered = [found[episode_id] for episode_id in release.episode_ids]
-    if faults := [row.fault for row in ordered if row.fault]:
-        fix = "run the same command again; what is faulty must be removed first"
-        raise SubmissionError("the predictions have faults", store.root, f"{len(faults)}", "none", fix, faults)
+    refuse(store.root, [*findings, *(finding for row in ordered for finding in row.findings)])
+    if not any(row.there for row in ordered):
+        fix = f"check the folder: {asked.shape}"
+        raise SubmissionError("no predictions", store.root, "no mask of this release", f"masks of {asked.label}", fix)
     return ordered
 
 
@@ -143,37 +173,25 @@ def count_run(
 class _Counter:
     """Gives, once a process, the function that counts some episodes by their numbers."""
 
-    root: Path
+    store: PredictionStore
     release: ImageRelease
+    layout: Layout
+    leniency: Leniency
 
     def __call__(self) -> Callable[[Sequence[int]], list[EpisodeCounts]]:
-        store = PredictionStore.open(self.root)
-        return lambda numbers: [self._count(store, number) for number in numbers]
+        asked, root = self.release.asked(), self.store.tree(self.layout.limits)
+        rules = Rules(asked.protocol, self.leniency, kernel_named("numpy"))
+        return lambda numbers: [self._count(number, asked, root, rules) for number in numbers]
 
-    def _count(self, store: PredictionStore, number: int) -> EpisodeCounts:
+    def _count(self, number: int, asked: Asked, root: Node, rules: Rules) -> EpisodeCounts:
         episode_id, record = self.release.episode_ids[number], self.release.records[number]
         truth, void = self.release.truth(record)
-        predicted = _prediction(store, episode_id, record.query, (truth.shape[0], truth.shape[1]))
-        fault = predicted if isinstance(predicted, Finding) else None
-        counts = Counts(0, 0, 0, 0) if isinstance(predicted, Finding) else count_pixels(predicted, truth, void, self.release.protocol)
-        return EpisodeCounts(episode_id, BY_ID[record.class_id].name, record.query, counts, fault)
-
-
-def _prediction(store: PredictionStore, episode_id: str, frame: str, size: Size) -> Mask | Finding:
-    again = "run the same command again"
-    path = store.path(episode_id)
-    if not path.is_file():
-        return Finding("missing-mask", episode_id, "no file", str(path), again)
-    with closing(Prediction(path)) as found:
-        if frame not in found.frame_ids:
-            return Finding("missing-mask", episode_id, f"no {frame}.png", "one", f"remove {path}, then {again}")
-        try:
-            values = decode_png(found.read(frame))
-        except (PngError, ValueError) as error:
-            return Finding("unreadable-mask", episode_id, str(error), "a one-channel PNG", f"remove {found.path}, then {again}")
-    if values.shape != size:
-        return Finding("size", episode_id, size_text(values.shape), size_text(size), f"remove {found.path}, then {again}")
-    return values > 0
+        with closing(EpisodeMasks(episode_id, root, self.layout, asked.of(episode_id), rules)) as masks:
+            data = masks.read(record.query)
+            packed = None if data is None else masks.decode(data, record.query)
+            predicted = np.zeros_like(truth) if packed is None else rules.kernel.unpack(packed)
+            counts = count_pixels(predicted, truth, void, self.release.protocol)
+            return EpisodeCounts(episode_id, BY_ID[record.class_id].name, record.query, counts, packed is not None, tuple(masks.findings))
 
 
 def by_class(rows: Sequence[EpisodeCounts]) -> Mapping[str, int]:

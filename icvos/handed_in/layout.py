@@ -10,15 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from icvos.benchmark import Benchmark
 from icvos.errors import Finding
+from icvos.handed_in.asked import Asked
 from icvos.handed_in.limits import Limits
 from icvos.handed_in.names import beginnings, is_junk, keys_of, recognised, shown
 from icvos.handed_in.nodes import Node, Refused
 from icvos.store import PREDICTIONS, RUN, TIMING
 
 _OF_A_RUN = frozenset({RUN, PREDICTIONS, TIMING, "results"})
-_SHAPE = "<source>/<clip>/<class>#s0/<frame>.png"
 _DEEPEST = 4  # folders around the sources that are looked into to say how many there are too many
 
 
@@ -27,7 +26,7 @@ class Layout:
     """What lies where: `places` leads from the top to each episode that is there, by names; `told` are episodes of which a
     finding says already why they cannot be read; `base` is what stands before the id of one that is missing. `beside` are
     faults of what lies around a run's predictions, which somebody's own run may well have. `lost`: nothing is where it
-    should be. `limits`: how much it may hold.
+    should be. `limits`: how much it may hold. `shape`: how it should be laid out, in words.
     """
 
     places: Mapping[str, tuple[str, ...]]
@@ -35,6 +34,7 @@ class Layout:
     base: str
     findings: tuple[Finding, ...]
     limits: Limits
+    shape: str
     beside: tuple[Finding, ...] = ()
     lost: bool = False
 
@@ -46,13 +46,6 @@ class Matched:
     found: Mapping[str, Node]
     findings: tuple[Finding, ...]
     strangers: tuple[Node, ...]
-
-
-def limits_of(benchmark: Benchmark) -> Limits:
-    """How much a whole submission to a release may hold."""
-    clips = benchmark.manifest.clips
-    masks = [(len(clip.tubes) * benchmark.manifest.draws * len(clip.frames), clip.size) for clip in clips]
-    return Limits.of(sum(count for count, _ in masks), sum(count * height * width for count, (height, width) in masks))
 
 
 def matched(children: Mapping[str, Node], expected: Iterable[str], ending: str) -> Matched:
@@ -82,23 +75,23 @@ def matched(children: Mapping[str, Node], expected: Iterable[str], ending: str) 
     return Matched(found, tuple(findings), tuple(strangers))
 
 
-def laid_out(root: Node, benchmark: Benchmark) -> Layout:
-    """Find every episode of a release below a node: a folder of masks, a run's folder, or a zip of either."""
-    limits = limits_of(benchmark)
+def laid_out(root: Node, asked: Asked) -> Layout:
+    """Find every episode that is asked for below a node: a folder of masks, a run's folder, or a zip of either."""
+    limits = asked.limits
     try:
         top = root.listed(limits)
         if not (root.is_folder or top.children or top.findings):
-            raise Refused("layout", "an empty zip", f"masks, laid out as {_SHAPE}", "hand in the folder of masks")
+            raise Refused("layout", "an empty zip", f"masks, laid out as {asked.shape}", "hand in the folder of masks")
     except Refused as refused:
-        return Layout({}, frozenset(), root.where, (refused.at(root.where),), limits, lost=True)
-    return _Walk(benchmark, limits).laid_out(root)
+        return Layout({}, frozenset(), root.where, (refused.at(root.where),), limits, asked.shape, lost=True)
+    return _Walk(asked, limits).laid_out(root)
 
 
 class _Walk:
-    def __init__(self, benchmark: Benchmark, limits: Limits) -> None:
-        self.label, self.limits = benchmark.label, limits
+    def __init__(self, asked: Asked, limits: Limits) -> None:
+        self.label, self.shape, self.limits = asked.label, asked.shape, limits
         self.wanted: dict[str, dict[str, list[str]]] = {}
-        for episode_id in benchmark.episode_ids:
+        for episode_id in asked.episode_ids:
             source, clip, name = episode_id.split("/")
             self.wanted.setdefault(source, {}).setdefault(clip, []).append(name)
         self.keys = keys_of(self.wanted)
@@ -115,9 +108,9 @@ class _Walk:
         sources = matched({name: node for name, node in children.items() if name != RUN}, self.wanted, "")
         if not sources.found and (set(children) - (_OF_A_RUN if RUN in children else set()) or self.findings):
             self._tell_lost(root, base, children)
-            return Layout({}, frozenset(), below, tuple(self.findings), self.limits, tuple(self.beside), lost=True)
+            return Layout({}, frozenset(), below, tuple(self.findings), self.limits, self.shape, tuple(self.beside), lost=True)
         self._take(sources, names, 0, lambda source, node, names: self._clips(source, node, names))
-        return Layout(self.places, frozenset(self.told), below, tuple(self.findings), self.limits, tuple(self.beside))
+        return Layout(self.places, frozenset(self.told), below, tuple(self.findings), self.limits, self.shape, tuple(self.beside))
 
     def _base(self, root: Node) -> tuple[Node, tuple[str, ...]]:
         """The folder that the sources lie in, and the names that lead there."""
@@ -126,15 +119,15 @@ class _Walk:
         folders = [child for child in children.values() if child.is_folder and not is_junk(child.name)]
         if not self._is_top(children) and len(folders) == 1 and self._is_top(self._listing(folders[0])):
             others = (child for _, child in sorted(children.items()) if child is not folders[0] and not child.fault)
-            self.findings.extend(stranger(child) for child in others)
+            self.findings.extend(stranger(child, self.shape) for child in others)
             node, children, names = folders[0], self._children(folders[0]), (folders[0].name,)
         predictions = children.get(PREDICTIONS)
         if predictions and not predictions.is_folder and not predictions.fault:
-            predictions.fault = Refused("unreadable", "a file", "a folder", f"lay the masks out as {_SHAPE}")
+            predictions.fault = Refused("unreadable", "a file", "a folder", f"lay the masks out as {self.shape}")
             self.findings.append(predictions.fault.at(predictions.where))
         if predictions:
             others = (child for name, child in sorted(children.items()) if name not in _OF_A_RUN and not child.fault)
-            self.beside.extend(stranger(child) for child in others)
+            self.beside.extend(stranger(child, self.shape) for child in others)
         if predictions and predictions.is_folder:
             node, names = predictions, (*names, PREDICTIONS)
         return node, names
@@ -173,7 +166,7 @@ class _Walk:
         found = f"{way}: {way.count('/')} folders too deep" if way else first or "nothing"
         fix = "hand in the folder that the sources lie in" if way else "lay the masks out so"
         sources = ", ".join(f"{source}/" for source in list(self.wanted)[:3])
-        self.findings.append(Finding("layout", base.where, found, f"{sources} at the top, laid out as {_SHAPE}", fix))
+        self.findings.append(Finding("layout", base.where, found, f"{sources} at the top, laid out as {self.shape}", fix))
 
     def _search(self, node: Node, depth: int) -> str:
         """The way to a source that lies too deep."""
@@ -231,7 +224,7 @@ class _Walk:
         if not node.is_folder or node.fault:
             self.told.update(episode_ids)
             if not node.fault:
-                self.findings.append(Finding("unreadable", node.where, "a file", "a folder", f"lay the masks out as {_SHAPE}"))
+                self.findings.append(Finding("unreadable", node.where, "a file", "a folder", f"lay the masks out as {self.shape}"))
         return node.is_folder and not node.fault
 
     def _strange(self, node: Node, level: int) -> Iterator[Finding]:
@@ -240,7 +233,7 @@ class _Walk:
         for name, child in episodes:
             yield Finding("extra-episode", child.where.removesuffix(".zip"), name, f"an episode of {self.label}", "remove it")
         if not episodes:
-            yield stranger(node)
+            yield stranger(node, self.shape)
 
     def _episodes_below(self, node: Node, level: int) -> Iterator[tuple[str, Node]]:
         """What looks like an episode at or below a node, with its name."""
@@ -252,8 +245,8 @@ class _Walk:
             yield from chain.from_iterable(below)
 
 
-def stranger(node: Node) -> Finding:
-    """What to say of a file or folder that nobody asked for."""
+def stranger(node: Node, shape: str) -> Finding:
+    """What to say of a file or folder that nobody asked for; `shape` is how masks are laid out."""
     if is_junk(node.name):
         fix = "no harm done, your computer made it: remove it, or let `icvos submit pack` make the zip"
         return Finding("extra-file", node.where, "a file of the operating system", "masks alone", fix)
@@ -264,4 +257,4 @@ def stranger(node: Node) -> Finding:
         except Refused:
             first = ""
         found = f"a folder with {shown(node.name)}/{shown(first)}" if first else "an empty folder"
-    return Finding("extra-file", node.where, found, f"{_SHAPE} and nothing else", "remove it")
+    return Finding("extra-file", node.where, found, f"{shape} and nothing else", "remove it")

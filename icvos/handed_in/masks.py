@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from icvos.errors import Finding
+from icvos.handed_in.asked import Sizes, Wanted
 from icvos.handed_in.layout import Layout, matched, stranger
 from icvos.handed_in.limits import Limits, mask_room
 from icvos.handed_in.names import is_junk
@@ -12,7 +13,6 @@ from icvos.handed_in.nodes import Node, Refused
 from icvos.kernels import Kernel, Packed
 from icvos.masks import resize_nearest, size_text
 from icvos.png import PngError, ValuesError, png_size
-from icvos.protocol import ScoringProtocol
 from icvos.store import descend
 from icvos.types import Size
 
@@ -36,19 +36,10 @@ STRICT = Leniency()
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a clip asks of each of its episodes: masks of this size, of all these frames at most, of the scored ones at least."""
-
-    size: Size
-    frames: tuple[str, ...]
-    scored: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Rules:
     """How masks are judged: in what size they are scored, what is let pass, and by which kernel they are read."""
 
-    protocol: ScoringProtocol
+    protocol: Sizes
     leniency: Leniency
     kernel: Kernel
 
@@ -57,7 +48,7 @@ class EpisodeMasks:
     """The masks of one episode; whatever is wrong with them is said in `findings`, once, in the order of the frames."""
 
     def __init__(self, episode_id: str, root: Node, layout: Layout, wanted: Wanted, rules: Rules) -> None:
-        self.wanted, self.rules = wanted, rules
+        self.wanted, self.rules, self.shape = wanted, rules, layout.shape
         self.findings: list[Finding] = []
         self._files: dict[str, Node] = {}
         self._node = descend(root, layout.places[episode_id]) if episode_id in layout.places else None
@@ -88,7 +79,7 @@ class EpisodeMasks:
         try:
             found = png_size(data)  # before anything is inflated
             if found not in {size, protocol.size(size)} and not self.rules.leniency.resize:
-                self._fault("size", frame_id, size_text(found), size_text(size), "write masks at the clip's own size, or allow --resize")
+                self._fault("size", frame_id, size_text(found), size_text(size), "write masks at the frames' own size, or allow --resize")
                 return None
             packed = self.rules.kernel.read_prediction(data)
         except PngError as error:
@@ -121,9 +112,9 @@ class EpisodeMasks:
                 fix = "put what lies in the folder in its place"
                 self.findings.append(Finding("layout", child.where, "a folder around the masks", "<frame>.png", fix))
             elif child.name.endswith(".png") and not child.is_folder and not child.name.startswith("."):
-                self.findings.append(Finding("extra-mask", child.where, "a mask", "no such frame in the clip", "remove it"))
+                self.findings.append(Finding("extra-mask", child.where, "a mask", "no mask of this name", "remove it"))
             else:
-                self.findings.append(stranger(child))
+                self.findings.append(stranger(child, self.shape))
         if not self._files and not listing.findings and all(is_junk(child.name) for child in found.strangers):
             self._miss("a folder without masks" if node.is_folder else "a zip without masks", node.where)
         return bool(self._files)

@@ -1,4 +1,4 @@
-"""A foreign program or image as a method: each clip with all its episodes is one call of it."""
+"""A foreign program or image as a method: each clip, or single picture, with all its episodes is one call of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, cast
 
-from icvos.benchmark import Benchmark
 from icvos.cards import card_faults
 from icvos.errors import PluginError, UserInputError, did_you_mean
 from icvos.files import read_json
@@ -73,18 +72,6 @@ def foreign_method(launch: Launch, limits: Limits, card: Path | None = None, nam
     if made.kind == "ceiling":
         raise PluginError("no program is told the truth", card or made.name, "kind 'ceiling'", "'method' or 'floor'", "mend its card")
     return LoadedMethod(launch.name, cast(Segmenter, ForeignMethod(made, launch, limits)), launch.code)
-
-
-def closed_folders(benchmark: Benchmark) -> list[Path]:
-    """What no program may read: the release, the roots of its sources, and where links in them lead to truth.
-
-    Raises:
-        UserInputError: it is not known where a source lies.
-    """
-    firsts = (next((frame.mask for frame in tube.clip.frames if frame.mask), None) for tube in benchmark.tubes.values())
-    truth = {mask.resolve().parent for mask in firsts if mask}
-    roots = {path.resolve() for path in (benchmark.path, *benchmark.roots.values()) if path.is_dir()}
-    return sorted(roots | {folder for folder in truth if not any(folder.is_relative_to(root) for root in roots)})
 
 
 def _read_card(path: Path) -> dict[str, Any]:
