@@ -229,7 +229,7 @@ def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
 
     release = ImageRelease.open(path, chosen_roots(("coco", "pascal"), where))
     source = release.manifest.source
-    known = {source: release.place} if release.place else {}
+    known: dict[str, Path] = {source: release.place} if release.place else {}
     release = replace(release, place=located((source,), known, where).get(source))
     if not release.root.is_dir():
         fix = f"say --{source} DIR or --data DIR, or set ICVOS_DATA"
