@@ -135,8 +135,8 @@ class MatcherPrompts:
 
 
 def matched(name: str, config: MatcherConfig, compute: Compute, hand_over: HandOver) -> Propagated:
-    """The method, whole."""
-    prompts = MatcherPrompts(name, config, compute, hand_over)
+    """The method, whole; points are those on which several supports agree, masks are judged by all supports together, as in the release."""
+    prompts = MatcherPrompts(name, replace(config, several="agreed" if hand_over == "points" else "together"), compute, hand_over)
     return propagated(prompts, prompts.sam)
 
 

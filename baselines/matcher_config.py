@@ -23,6 +23,8 @@ class MatcherConfig:
     support_view: SupportView = "picture"  # see support_window
     mask_sam: str = ""  # who draws candidate masks: a SAM 1 of icvos.models.sam; empty: the SAM 2 that propagates
 
+    several: Literal["together", "agreed"] = "together"  # how more than one support is matched; agreed: each alone, and more than half
+
     # Prompts
     prompt_by: Literal["points", "centres"] = "points"  # the matched points, or centres of their clusters
     centres: int = 8
@@ -50,6 +52,7 @@ class MatcherConfig:
     least_purity: float = 0.02
     merging: Literal["near best", "top"] = "near best"
     merged: int = 9  # masks at most
+    merged_of_several: int = 5  # with more than one support
     furthest: float = 0.33  # near best: 1 - score stays below
     gap: float = 0.1  # near best: what it lies behind the best, as a part of the worst, stays below
     share: float = 0.7  # top: of the best score, that another must exceed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,11 @@ class Matches(NamedTuple):
     foreground: Places  # (F,) cells of the supports that hold a pixel of the object
     cells: Places  # (M,) cells of the picture, each once, the most similar first
     confirmed: bool  # whether the way back leads into the object; else these are the matches of the way there
+
+    @property
+    def supports(self) -> int:
+        """K."""
+        return len(self.similarity) // int(self.similarity.shape[1])
 
     @property
     def cost(self) -> Floats:
@@ -61,6 +67,21 @@ def match(supports: Tensor, picture: Tensor, foreground: NDArray[np.bool_]) -> M
     if confirmed:
         cells, likeness = cells[returned], likeness[returned]
     return Matches(similarity, places, _better(cells, likeness), confirmed)
+
+
+def agreed(each: Sequence[Matches]) -> Matches:
+    """The matches of K supports, each matched by itself, on which more than half of them agree; where there is none, the most.
+
+    Taken together, the cells of several objects are more than the picture has, and the assignment on the way there leaves none out.
+    """
+    size = each[0].similarity.shape[1]
+    voters = [found for found in each if found.confirmed] or each
+    votes = sum((np.bincount(found.cells, minlength=size) for found in voters), np.zeros(size, np.int64))
+    cells = np.flatnonzero(votes >= min(len(each) // 2 + 1, votes.max()))
+    similarity = np.concatenate([found.similarity for found in each])
+    foreground = np.concatenate([place * size + found.foreground for place, found in enumerate(each)])
+    likeness = np.mean([found.similarity[found.foreground].max(0) for found in each], 0)[cells]
+    return Matches(similarity, foreground, cells[np.argsort(-likeness, kind="stable")], any(found.confirmed for found in each))
 
 
 def _better(cells: Places, likeness: Floats) -> Places:

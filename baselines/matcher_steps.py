@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import cv2
@@ -16,7 +17,7 @@ from baselines.common.encoders import as_batch
 from baselines.common.windows import seen_through, squared, support_window
 from baselines.matcher_config import MatcherConfig
 from baselines.matcher_generation import Candidates, MaskGenerator
-from baselines.matcher_matching import Matches, foreground_cells, match
+from baselines.matcher_matching import Matches, agreed, foreground_cells, match
 from baselines.matcher_sampling import Points, box_of, cluster_centres, points_of, subsets
 from baselines.matcher_scoring import Judged, chosen, covered_cells
 from icvos.errors import UserInputError
@@ -82,9 +83,12 @@ class Matcher:
         windows = [support_window(mask, self.config.support_view) for mask in masks]
         shown = [self._shown(seen_through(mask, window)) for mask, window in zip(masks, windows, strict=True)]
         foreground = foreground_cells(torch.from_numpy(np.stack(shown)), self.grid)
-        matches = match(
-            self._cells([seen_through(image, window) for image, window in zip(images, windows, strict=True)]), seen.cells, foreground
-        )
+        cells = self._cells([seen_through(image, window) for image, window in zip(images, windows, strict=True)])
+        if self.config.several == "agreed" and len(images) > 1:
+            parts = zip(cells.chunk(len(images)), np.split(foreground, len(images)), strict=True)
+            matches = agreed([match(own, seen.cells, marked) for own, marked in parts])
+        else:
+            matches = match(cells, seen.cells, foreground)
         return Found(matches, points_of(matches.cells, self.grid, self.cell, self.config.point_order))
 
     def mask(self, seen: Seen, found: Found) -> Mask | None:
@@ -95,7 +99,10 @@ class Matcher:
         candidates = self.generator.distinct(seen.dense, prompted)
         masks = candidates.masks.cpu().numpy()
         points = found.points * self.config.judged_size // self.config.image_size
-        best = chosen(Judged(found.matches, points, masks, covered_cells(masks, self.grid, self.config)), self.config)
+        config = self.config
+        if found.matches.supports > 1:
+            config = replace(config, merged=min(config.merged, config.merged_of_several))
+        best = chosen(Judged(found.matches, points, masks, covered_cells(masks, self.grid, config)), config)
         if not len(best):
             return None
         merged: Mask = (self.generator.enlarged(candidates.logits[torch.from_numpy(best)], seen.size) > 0).any(0).cpu().numpy()

@@ -71,13 +71,14 @@ def target_of(shown: Sequence[tuple[SeenPicture, Tensor]], variant: Variant) -> 
     """What the object looks like.
 
     Args:
-        shown: pictures, and for each the cells (h, w) bool of the object; those of all are taken together.
+        shown: pictures, and for each the cells (h, w) bool of the object; each weighs the same, however large its object is.
         variant: PerSAM compares with the mean feature, PerSAM-F with the middle between mean and largest of each channel.
     """
-    features = torch.cat([seen.features.embedding[0][:, cells.to(seen.features.embedding.device)] for seen, cells in shown], 1)
-    mean = features.mean(1)
-    compared = mean if variant == "persam" else (features.amax(1) + mean) / 2
-    return Target(mean, compared / compared.norm())
+    features = [seen.features.embedding[0][:, cells.to(seen.features.embedding.device)] for seen, cells in shown]
+    means = [found.mean(1) for found in features]
+    compared = means if variant == "persam" else [(found.amax(1) + mean) / 2 for found, mean in zip(features, means, strict=True)]
+    direction = torch.stack([functional.normalize(vector, dim=0) for vector in compared]).mean(0)
+    return Target(torch.stack(means).mean(0), functional.normalize(direction, dim=0))
 
 
 def likeness_on_grid(seen: SeenPicture, target: Target) -> Tensor:

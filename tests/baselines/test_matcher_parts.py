@@ -27,7 +27,7 @@ from skimage import data
 
 from baselines.matcher_config import MatcherConfig, preset
 from baselines.matcher_generation import Candidates, MaskGenerator, resized_with_truncation
-from baselines.matcher_matching import Matches, foreground_cells, match
+from baselines.matcher_matching import Matches, agreed, foreground_cells, match
 from baselines.matcher_sampling import box_of, cluster_centres, points_of, subsets
 from baselines.matcher_scoring import Judged, chosen, covered_cells, transport
 from baselines.matcher_steps import Matcher
@@ -65,6 +65,24 @@ def test_of_many_matches_the_better_half_is_kept_the_best_first() -> None:
         likeness = found.similarity[found.cells, found.cells]
         assert len(found.cells) == kept and (np.diff(likeness) <= 0).all()
         assert likeness.min() >= np.sort(np.diag(found.similarity)[:marked])[-kept:].min()
+
+
+def test_cells_stay_on_which_more_than_half_of_the_supports_agree() -> None:
+    rng = np.random.default_rng(1)
+    picture = torch.from_numpy(rng.normal(size=(16, 40)).astype(np.float32))
+    shown = [np.isin(np.arange(16), cells) for cells in ([0, 1, 2], [1, 2, 3], [2, 3, 9])]
+    each = [match(picture, picture, foreground) for foreground in shown]  # a support that is the picture finds its own cells
+    found = agreed(each)
+    assert set(found.cells) == {1, 2, 3} and found.confirmed and found.supports == 3
+    np.testing.assert_array_equal(np.sort(found.foreground), np.flatnonzero(np.concatenate(shown)))
+    assert set(agreed([each[0], each[2]]).cells) == {2}
+    apart = match(picture, picture, np.isin(np.arange(16), [12, 13]))
+    assert set(agreed([each[0], apart]).cells) == {0, 1, 2, 12, 13}  # none has more votes than another
+    thrice = agreed([each[0]] * 3)
+    assert set(thrice.cells) == set(each[0].cells)
+    lost = each[0]._replace(confirmed=False, cells=np.array([7]))
+    assert set(agreed([lost, each[1], lost]).cells) == {1, 2, 3}  # what was not confirmed has no vote where something was
+    assert set(agreed([lost, lost]).cells) == {7} and not agreed([lost, lost]).confirmed
 
 
 def test_a_match_that_leads_back_elsewhere_is_not_confirmed() -> None:

@@ -261,6 +261,16 @@ def test_persam_f_compares_with_the_middle_of_mean_and_largest() -> None:
     torch.testing.assert_close(largest.direction * (2.5**2 + 3**2) ** 0.5, torch.tensor([2.5, 3.0]))
 
 
+def test_supports_weigh_alike_however_large_their_objects_are() -> None:
+    far = SeenPicture(SamFeatures(torch.tensor([[[[4.0, 4, 4]], [[0, 0, 0]]]])), Placement((9, 27), (9, 27), 27))
+    up = SeenPicture(SamFeatures(torch.tensor([[[[0.0, 9, 9]], [[2, 9, 9]]]])), Placement((9, 27), (9, 27), 27))
+    shown = [(far, torch.tensor([[True, True, True]])), (up, torch.tensor([[True, False, False]]))]
+    for variant in ("persam", "persam-f"):
+        target = target_of(shown, variant)  # type: ignore[arg-type]
+        torch.testing.assert_close(target.direction, torch.tensor([0.5, 0.5]).sqrt())
+        torch.testing.assert_close(target.embedding, torch.tensor([2.0, 1.0]))
+
+
 # ---- SAM and SAM 2
 
 
