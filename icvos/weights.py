@@ -23,6 +23,7 @@ FOLDER = "ICVOS_WEIGHTS"  # environment: the folder of weights
 OFFLINE = "ICVOS_OFFLINE"  # environment: download nothing
 
 PRECISIONS = ("fp32", "bf16")
+YAML = frozenset({".yaml", ".yml"})  # of a SAM 2's configuration
 UNTRAINED = "untrained"  # in the place of a file: parameters as torch's generator draws them
 
 _SHA256 = r"[0-9a-f]{64}"
@@ -218,7 +219,10 @@ def sam_facts(model: str, weights: str | None = None, precision: str = "fp32") -
         DataError: a file cannot be read.
     """
     facts: dict[str, Any] = {"precision": checked_precision(precision)}
-    known, config = weight_files(), None if is_first_sam(model) else sam2_config(model)
+    known, first = weight_files(), is_first_sam(model)
+    if not first and model not in known and Path(model).suffix not in YAML:
+        raise UserInputError("unknown SAM", model, fix=did_you_mean(model, [*model_names("sam2"), *model_names("sam_vit")]))
+    config = None if first else sam2_config(model)
     said = model if config is None else f"{config.name} {_hash(config)}"
     chosen = weights or model
     if chosen == UNTRAINED:
@@ -238,7 +242,7 @@ def sam2_config(model: str) -> Path | None:
     names, path = model_names("sam2"), Path(model)
     if model in names:
         return None
-    if path.suffix not in {".yaml", ".yml"}:
+    if path.suffix not in YAML:
         raise UserInputError("unknown SAM 2", model, fix=did_you_mean(model, names))
     if not path.is_file():
         raise UserInputError("no such configuration", path, expected=f"a YAML file or one of {', '.join(names)}", fix="check the path")

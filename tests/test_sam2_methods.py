@@ -303,7 +303,7 @@ def test_an_untrained_model_of_another_size_is_another_run() -> None:
 @pytest.mark.parametrize(
     ("compute", "words"),
     [
-        (replace(UNTRAINED, sam="sam2_nani"), "unknown SAM 2: sam2_nani; did you mean sam2_nano"),
+        (replace(UNTRAINED, sam="sam2_nani"), "unknown SAM: sam2_nani; did you mean sam2_nano"),
         (replace(UNTRAINED, device="gpu"), "unknown device: gpu; did you mean cpu"),
         (replace(UNTRAINED, precision="fp16"), "unknown precision: fp16; did you mean"),
     ],

@@ -239,7 +239,7 @@ def _plan(draft: ImageDraft, methods: Sequence[LoadedMethod], runs: Path) -> dic
         "episodes": manifest.episodes,
         "pictures": len(draft.shown),
         "runs": [str(runs / draft.folder.name / one.card.name) for one in methods],
-        "download_bytes": sum(map(download_bytes, (one.card for one in methods))),
+        "download_bytes": download_bytes(*(one.card for one in methods)),
     } | foreign_options.command_line(methods[0])
 
 

@@ -217,11 +217,12 @@ def _known_weights(card: MethodCard) -> list[WeightFile]:
     return [file for name, file in weight_files().items() if f" {name} {file.public_hash} " in said]
 
 
-def download_bytes(card: MethodCard) -> int:
-    """The bytes of weights that would be fetched first."""
+def download_bytes(*cards: MethodCard) -> int:
+    """The bytes of weights that would be fetched first, each file once."""
     from icvos.weights import weight_path
 
-    return sum(file.size or 0 for file in _known_weights(card) if not weight_path(file).is_file())
+    files = {file.name: file for card in cards for file in _known_weights(card)}
+    return sum(file.size or 0 for file in files.values() if not weight_path(file).is_file())
 
 
 def _plan_text(plan: dict[str, Any]) -> str:

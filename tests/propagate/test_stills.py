@@ -160,3 +160,5 @@ def test_where_the_first_sam_is_refused(icvos: Callable[..., Any]) -> None:
     assert said.code == 2 and "the first SAM follows nothing: --sam sam_vit_h: found clips" in said.err
     with pytest.raises(UserInputError, match="choose a SAM 2 with --sam"):
         load_method("naive-sam2", Compute(sam="sam_vit_h"))
+    with pytest.raises(UserInputError, match="unknown SAM: sam_vit_g; did you mean sam_vit_"):
+        load_method("persam", Compute(sam="sam_vit_g"))
