@@ -36,9 +36,10 @@ def label_of(report: Report) -> str:
     """What the numbers are, said before any of them."""
     if report.scale == "full":
         return FULL
-    size = f" {one_line('; '.join(report.sizes))};" if report.sizes else ""
+    counted = any(row.said_by for row in report.rows)  # sizes of networks, which are of no number of clips or pictures
+    size = f" {one_line('; '.join(report.sizes))};" if report.sizes else "" if counted else " nothing measured yet;"
     what = f" {report.recipe.sample}" if report.recipe.sample else ""
-    return f"Sample scale: embedded models,{size or ' nothing measured yet;'} not comparable with the paper.{what}"
+    return f"Sample scale: embedded models,{size} not comparable with the paper.{what}"
 
 
 def lines_of(report: Report) -> Iterator[Cells]:
