@@ -39,6 +39,11 @@ class Counts(NamedTuple):
     rest_intersection: int
     rest_union: int
 
+    @property
+    def iou(self) -> float:
+        """Of the class, in [0, 1]; 0 where neither mask has a pixel."""
+        return self.intersection / self.union if self.union else 0.0
+
 
 @dataclass(frozen=True, slots=True)
 class EpisodeCounts:

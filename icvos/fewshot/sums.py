@@ -61,7 +61,7 @@ def resampled_scores(table: Array, resamples: int, seed: int | Sequence[int]) ->
     return np.concatenate([scores_of(np.tensordot(times, table, 1)) for times in times_drawn(len(table), resamples, seed)])
 
 
-def _mean(values: Array, there: NDArray[np.bool_]) -> Array:
+def _mean(values: Array, there: NDArray[np.bool_] | np.bool_) -> Array:
     """Over the last axis, of those that are there; 0 where none is."""
     mean: Array = np.where(there, values, 0).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
     return mean
