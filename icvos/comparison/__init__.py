@@ -128,7 +128,7 @@ def load_results(paths: Sequence[Path]) -> list[Entry]:
     entries: list[Entry] = []
     for path in paths:
         if not (found := [file for file in find_results([path]) if file == path or not is_image_result(file)]):
-            raise DataError("no results", path, expected="a scored run", fix="run `icvos score` first or check the path")
+            raise DataError("no results", path, expected="a scored run of clips", fix="run `icvos score` first or check the path")
         seen = {entry.path.resolve() for entry in entries if entry.path}
         entries += [Entry.load(file) for file in found if file.resolve() not in seen]
     return entries

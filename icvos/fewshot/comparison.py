@@ -73,8 +73,11 @@ def image_files(paths: Sequence[Path], protocol: str | None = None) -> dict[Path
 
     Raises:
         UserInputError: there are results on clips, too, and `protocol` does not say which are meant.
-        DataError: a path does not exist, or a result cannot be read.
+        DataError: a path does not exist or holds no result, or one cannot be read.
     """
+    for path in paths:
+        if next(find_results([path]), None) is None:
+            raise DataError("no results", path, expected="a scored run", fix="run `icvos score` first or check the path")
     files = list(find_results(list(paths)))
     results = {path: ImageResult.load(path) for path in files if is_image_result(path)}
     clips = [path for path in files if path not in results]

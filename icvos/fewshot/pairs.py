@@ -156,7 +156,7 @@ def _gaps(first: Rows, second: Rows) -> tuple[int, int, int, tuple[EpisodeGap, .
     """Wins, ties and losses; and the episodes furthest ahead and behind."""
     asked = [(*key, row.id) for key in sorted(first) for row in sorted(first[key], key=_id)]
     ious = np.array([[row.counts.iou for key in sorted(rows) for row in sorted(rows[key], key=_id)] for rows in (first, second)])
-    gap, printed = ious[0] - ious[1], np.round(ious, PRINTED)
+    gap, printed = np.rint((ious[0] - ious[1]) / UNIT), np.round(ious, PRINTED)
     won = np.sign(printed[0] - printed[1]).astype(int)
     ends = []
     for side in (1, -1):
