@@ -114,7 +114,7 @@ class Leaderboard:
         """What a reader must know of the board as a whole."""
         methods = [row.result for row in self.rows if row.kind == "method"]
         other = () if same_tubes(methods) else ("runs on other tubes or draws, so methods are not tested against one another",)
-        return (*version_notes(row.result for row in self.rows), *other)
+        return (*version_notes(row.result.environment for row in self.rows), *other)
 
     def groups(self) -> dict[str, tuple[str, str]]:
         """Every group that some run has: ``"class=dog"`` -> ``("class", "dog")``."""

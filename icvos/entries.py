@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from operator import attrgetter
 from pathlib import Path
@@ -116,9 +116,9 @@ def labels(entries: Sequence[Entry]) -> list[str]:
     return [named[entry.result.method["name"], _variant(entry)] for entry in entries]
 
 
-def version_notes(results: Iterable[Result]) -> tuple[str, ...]:
-    """What to say where several versions of icvos scored."""
-    versions = sorted({str(result.environment.get("icvos", "unknown")) for result in results})
+def version_notes(environments: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
+    """What to say where several versions of icvos scored, by the results' environments."""
+    versions = sorted({str(environment.get("icvos", "unknown")) for environment in environments})
     return (f"scored by several versions of icvos: {', '.join(versions)}",) if len(versions) > 1 else ()
 
 

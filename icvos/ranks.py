@@ -90,8 +90,13 @@ def intervals_of_ranks(
     """The same of sums over clips; the ends are ranks that occurred, the outer ones of the middle 95 %."""
     if len(scores.counts) < 2:
         return None
-    means = np.round(resampled_means(scores.sums, scores.counts, resamples=resamples, seed=seed), PRINTED)
-    means = -means if lower_is_better else means
+    means = resampled_means(scores.sums, scores.counts, resamples=resamples, seed=seed)
+    return ranks_among(-means if lower_is_better else means)
+
+
+def ranks_among(resampled: NDArray[np.float64]) -> tuple[tuple[int, int], ...]:
+    """The same of scores in each resample, (M, resamples), the higher the better."""
+    means, resamples = np.round(resampled, PRINTED), resampled.shape[1]
     ranks = np.sort([1 + (means > row).sum(axis=0) for row in means], axis=1)
     best, worst = ranks[:, floor(0.025 * (resamples - 1))], ranks[:, ceil(0.975 * (resamples - 1))]
     return tuple((int(low), int(high)) for low, high in zip(best, worst, strict=True))

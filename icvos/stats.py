@@ -10,7 +10,7 @@ own functions cannot do: they take 0.3 s a pair at 300 clips (the tests hold bot
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import signature
 from math import fsum
 from statistics import fmean, stdev
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 RESAMPLES = 9999
 
-_UNIT = 1e-9  # the step to which sums of scores are rounded; 2^53 of it are more than any release's tubes
+UNIT = 1e-9  # the step to which sums of scores are rounded; 2^53 of it are more than any release's tubes
 _CELLS = 1 << 20  # clips x resamples held at once: a few arrays of 8 MB, however large the release
 
 
@@ -95,13 +95,27 @@ def sign_flip_p(sums: NDArray[np.float64], *, resamples: int = RESAMPLES, seed: 
     Returns:
         (P,) each in [`smallest_p`, 1]; the same choices of signs serve all pairs.
     """
-    units = np.rint(sums / _UNIT)
-    found = np.abs(units.sum(axis=1))
-    exact = flips_are_exact(units.shape[1], resamples)
-    extreme = np.zeros(len(units), np.int64)
-    for signs in _signs(units.shape[1], None if exact else resamples, seed):
-        extreme += (np.abs(signs @ units.T) >= found).sum(axis=0)
-    p: NDArray[np.float64] = extreme / 2 ** units.shape[1] if exact else (extreme + 1) / (resamples + 1)
+    units = np.rint(sums / UNIT)
+    return flip_p(lambda signs: signs @ units.T, units.shape[1], resamples=resamples, seed=seed)
+
+
+def flip_p(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], clips: int, *, resamples: int = RESAMPLES, seed: int = 0
+) -> NDArray[np.float64]:
+    """The same of any statistic that changes its sign where all the clips' signs do; it need not be a sum over clips.
+
+    Args:
+        statistic: of signs (N, C), each 1 or -1, the values (N, ...), rounded, so that ties are ties.
+        clips: C.
+        resamples: as above.
+        seed: as above.
+    """
+    found = np.abs(statistic(np.ones((1, clips)))[0])
+    exact = flips_are_exact(clips, resamples)
+    extreme = np.zeros(found.shape, np.int64)
+    for signs in _signs(clips, None if exact else resamples, seed):
+        extreme += (np.abs(statistic(signs)) >= found).sum(axis=0)
+    p: NDArray[np.float64] = extreme / 2**clips if exact else (extreme + 1) / (resamples + 1)
     return p
 
 
@@ -138,14 +152,18 @@ def resampled_means(
     Returns:
         (M, resamples); a clip of two tubes weighs twice a clip of one.
     """
-    units, clips, rng = np.rint(sums / _UNIT), len(counts), np.random.default_rng(seed)
-    step, parts = max(1, _CELLS // clips), []
+    units = np.rint(sums / UNIT)
+    parts = [UNIT * (units @ times.T) / (times @ counts) for times in times_drawn(len(counts), resamples, seed)]
+    return np.concatenate(parts, axis=1)
+
+
+def times_drawn(clips: int, resamples: int, seed: int | Sequence[int]) -> Iterator[NDArray[np.float64]]:
+    """How often each of C clips is drawn when C are, with replacement: (N, C) at a time, `resamples` rows in all."""
+    rng, step = np.random.default_rng(seed), max(1, _CELLS // clips)
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = rng.integers(0, clips, (rows, clips)) + clips * np.arange(rows)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=rows * clips).reshape(rows, clips).astype(np.float64)
-        parts.append(_UNIT * (units @ times.T) / (times @ counts))
-    return np.concatenate(parts, axis=1)
+        yield np.bincount(drawn.ravel(), minlength=rows * clips).reshape(rows, clips).astype(np.float64)
 
 
 def holm(p: Sequence[float]) -> list[float]:

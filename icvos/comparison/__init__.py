@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icvos.comparison.losses import Loss, losses_of, mean_loss
-from icvos.comparison.pairs import BY, Difference, Pair, Variance, mean_score, neighbour_differences, pair_of, variance_of
+from icvos.comparison.pairs import BY, Difference, Pair, Variance, mean_score, neighbour_differences, pair_of, too_few, variance_of
 from icvos.entries import Entry, comparable, labels, version_notes
 from icvos.errors import DataError, UserInputError, did_you_mean
-from icvos.ranks import ALPHA, PRINTED, clip_sums, groups_within_noise, intervals_of_ranks, same_tubes, tubes_by_clip
+from icvos.ranks import PRINTED, clip_sums, groups_within_noise, intervals_of_ranks, same_tubes, tubes_by_clip
 from icvos.results import Result, abridged, find_results, is_image_result
 from icvos.stats import RESAMPLES, flips_are_exact, smallest_p
 
@@ -128,7 +128,7 @@ def load_results(paths: Sequence[Path]) -> list[Entry]:
     entries: list[Entry] = []
     for path in paths:
         if not (found := [file for file in find_results([path]) if file == path or not is_image_result(file)]):
-            raise DataError("no results", path, expected="a scored run", fix="run `icvos score` first or check the path")
+            raise DataError("no results", path, expected="a scored run of clips", fix="run `icvos score` first or check the path")
         seen = {entry.path.resolve() for entry in entries if entry.path}
         entries += [Entry.load(file) for file in found if file.resolve() not in seen]
     return entries
@@ -236,10 +236,6 @@ def _standings(
 
 def _notes(standings: Sequence[Standing], clips: int, resamples: int) -> tuple[str, ...]:
     """What qualifies the whole comparison."""
-    pairs, least = len(standings) - 1, smallest_p(clips, resamples)
-    many = f" ({pairs} times that with Holm's correction, {min(1.0, pairs * least):.3g})" if pairs > 1 else ""
-    few = f"with {clips} clip{'s' * (clips != 1)} the smallest possible p is {least:.4g}{many}"
-    hopeless = f"{few}: no difference, however large, can be told from noise at {ALPHA}"
     incomplete = [
         f"{standing.label}: {coverage.expected - coverage.present} of {coverage.expected} masks missing, counted as 0"
         for standing in standings
@@ -251,10 +247,10 @@ def _notes(standings: Sequence[Standing], clips: int, resamples: int) -> tuple[s
         if standing.result.seen_clips
     ]
     return (
-        *([hopeless] if pairs * least >= ALPHA else []),
+        *too_few(clips, "clip", len(standings) - 1, resamples),
         *incomplete,
         *seen,
-        *version_notes([standing.result for standing in standings]),
+        *version_notes(standing.result.environment for standing in standings),
     )
 
 

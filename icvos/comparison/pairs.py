@@ -9,9 +9,10 @@ from math import fsum, sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from icvos.ranks import PRINTED, clip_sums, neighbour_p, tubes_by_clip
+from icvos.ranks import ALPHA, PRINTED, clip_sums, neighbour_p, tubes_by_clip
+from icvos.render.text import many
 from icvos.results import Result, score_field
-from icvos.stats import holm, resampled_means, variance_of_mean, variance_parts
+from icvos.stats import holm, resampled_means, smallest_p, variance_of_mean, variance_parts
 
 BY = ("J&F", "J", "F")
 
@@ -133,6 +134,14 @@ def pair_of(place: int, results: Sequence[Result], names: Sequence[str], by: str
         tuple(sorted(gaps, key=lambda gap: (-gap.value, gap.tube))),
         variance_of([first, second], by),
     )
+
+
+def too_few(units: int, word: str, pairs: int, resamples: int) -> tuple[str, ...]:
+    """What to say where so many clips, or pictures, can prove nothing, whatever the difference."""
+    least = smallest_p(units, resamples)
+    times = f" ({pairs} times that with Holm's correction, {min(1.0, pairs * least):.3g})" if pairs > 1 else ""
+    few = f"with {many(units, word)} the smallest possible p is {least:.4g}{times}"
+    return (f"{few}: no difference, however large, can be told from noise at {ALPHA}",) if pairs * least >= ALPHA else ()
 
 
 def variance_of(results: Sequence[Result], by: str) -> Variance:

@@ -75,6 +75,21 @@ def image_board(results: Sequence[ImageResult], protocol: str | None = None) -> 
     Raises:
         UserInputError: there is no result, they are of several protocols, or one method has two on the same fold and seed.
     """
+    chosen = of_one_protocol(results, protocol)
+    rows = [_row(label, same) for label, same in sorted(labelled(chosen).items())]
+    rows.sort(key=lambda row: (KINDS.index(row.kind), -len(row.folds), sorted(row.folds), -row.score, row.label))
+    fullest = rows[0].folds.keys()
+    ranked = [row for row in rows if row.kind == "method" and row.folds.keys() == fullest]
+    numbered = [replace(row, rank=place) for place, row in enumerate(ranked, start=1)]
+    return ImageBoard(chosen[0].protocol, (*numbered, *(row for row in rows if row not in ranked)))
+
+
+def of_one_protocol(results: Sequence[ImageResult], protocol: str | None) -> list[ImageResult]:
+    """Those under `protocol`, or all where they are of one.
+
+    Raises:
+        UserInputError: there is no result, or they are of several protocols.
+    """
     protocols = sorted({result.protocol for result in results})
     if not protocols:
         raise UserInputError("no results on images", expected="at least one", fix="run `icvos fewshot` first or check the path")
@@ -84,21 +99,19 @@ def image_board(results: Sequence[ImageResult], protocol: str | None = None) -> 
         fix = "choose " + " or ".join(f"--protocol {name}" for name in protocols)
         what = "results of different protocols cannot be compared"
         raise UserInputError(what, found=", ".join(protocols), expected="one protocol", fix=fix)
-    chosen = [result for result in results if result.protocol == (protocol or protocols[0])]
-    rows = [_row(label, same) for label, same in sorted(_labelled(chosen).items())]
-    rows.sort(key=lambda row: (KINDS.index(row.kind), -len(row.folds), sorted(row.folds), -row.score, row.label))
-    fullest = rows[0].folds.keys()
-    ranked = [row for row in rows if row.kind == "method" and row.folds.keys() == fullest]
-    numbered = [replace(row, rank=place) for place, row in enumerate(ranked, start=1)]
-    return ImageBoard(chosen[0].protocol, (*numbered, *(row for row in rows if row not in ranked)))
+    return [result for result in results if result.protocol == (protocol or protocols[0])]
 
 
-def _labelled(results: Sequence[ImageResult]) -> dict[str, list[ImageResult]]:
-    """Results by method. Folds have weights of their own; those of one fold and seed tell two variants apart."""
+def labelled(results: Sequence[ImageResult]) -> dict[str, list[ImageResult]]:
+    """Results by method. Folds have weights of their own; those of one fold and seed tell two variants apart.
+
+    Raises:
+        UserInputError: one method has two results on the same fold and seed.
+    """
     by_name: defaultdict[str, list[ImageResult]] = defaultdict(list)
     for result in results:
         by_name[_name(result)].append(result)
-    labelled: dict[str, list[ImageResult]] = {}
+    found: dict[str, list[ImageResult]] = {}
     for name, same in by_name.items():
         parts = {name: same}
         if _twice(same):
@@ -108,8 +121,8 @@ def _labelled(results: Sequence[ImageResult]) -> dict[str, list[ImageResult]]:
         for label, part in parts.items():
             if twice := _twice(part):
                 raise UserInputError("one method twice on a fold", label, twice, "one result a fold and seed", "leave all but one out")
-            labelled[label] = part
-    return labelled
+            found[label] = part
+    return found
 
 
 def _name(result: ImageResult) -> str:

@@ -19,7 +19,7 @@ from icvos.errors import DataError, Finding
 from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.freeze import protocol_id
 from icvos.fewshot.release import ImageRelease
-from icvos.fewshot.scoring import EpisodeCounts, by_class, count_run, summarise_counts
+from icvos.fewshot.scoring import Counts, EpisodeCounts, by_class, count_run, summarise_counts
 from icvos.files import read_data, read_json, to_json, write_text
 from icvos.handed_in.masks import STRICT, Leniency
 from icvos.render.text import many
@@ -28,6 +28,7 @@ from icvos.store import PredictionStore
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = tuple[Score, Score] | None
+_MOST_PIXELS = 1 << 30  # of a picture: sides of a release's masks are at most 2^15
 
 
 class ClassScore(BaseModel):
@@ -156,7 +157,7 @@ def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Pa
     path = folder / f"{result.protocol}.json"
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
-    lines.writerow(["episode", "class", "intersection", "union", "rest_intersection", "rest_union"])
+    lines.writerow(["episode", "class", *Counts._fields])
     lines.writerows([row.id, row.category, *row.counts] for row in rows)
     write_text(_counts_beside(path), text.getvalue())
     write_text(path, to_json(result.model_dump(mode="json")))
@@ -169,21 +170,32 @@ def read_ious(path: Path) -> dict[str, float]:
     Raises:
         DataError: the counts cannot be read.
     """
+    return {row.id: row.counts.iou for row in read_counts(path)}
+
+
+def read_counts(path: Path) -> list[EpisodeCounts]:
+    """What was counted in each episode, as `save` wrote it beside the result at `path`; empty where nothing lies there.
+
+    Raises:
+        DataError: the counts cannot be read.
+    """
     counts = _counts_beside(path)
     if not counts.is_file():
-        return {}
+        return []
     try:
-        lines = csv.DictReader(io.StringIO(read_data(counts).decode()), strict=True)
-        return {line["episode"]: _iou(int(line["intersection"]), int(line["union"])) for line in lines}
+        return [_counted(line) for line in csv.DictReader(io.StringIO(read_data(counts).decode()), strict=True)]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         expected, fix = "counts as `icvos fewshot` writes them", "score the run again"
         raise DataError("cannot read the counts of episodes", counts, str(error), expected, fix) from error
 
 
-def _iou(intersection: int, union: int) -> float:
-    if not 0 <= intersection <= union:
-        raise ValueError(f"an intersection of {intersection} in a union of {union}")
-    return intersection / union if union else 0.0
+def _counted(line: Mapping[str, str]) -> EpisodeCounts:
+    counts = Counts(*(int(line[name]) for name in Counts._fields))
+    for both, either in (counts[:2], counts[2:]):
+        if not 0 <= both <= either <= _MOST_PIXELS:
+            raise ValueError(f"an intersection of {both} in a union of {either}")
+    _, picture, _ = line["episode"].split("/")
+    return EpisodeCounts(line["episode"], line["class"], picture, counts)
 
 
 def _counts_beside(path: Path) -> Path:

@@ -6,15 +6,15 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icvos.categories import BY_ID
 from icvos.errors import Finding, SubmissionError
 from icvos.fewshot.protocols import ImageProtocol
 from icvos.fewshot.release import ImageRelease
+from icvos.fewshot.sums import class_ious, picture_sums, resampled_scores, scores_of
 from icvos.handed_in.asked import Asked
 from icvos.handed_in.layout import Layout, laid_out
 from icvos.handed_in.masks import STRICT, EpisodeMasks, Leniency, Rules
@@ -38,6 +38,11 @@ class Counts(NamedTuple):
     union: int
     rest_intersection: int
     rest_union: int
+
+    @property
+    def iou(self) -> float:
+        """Of the class, in [0, 1]; 0 where neither mask has a pixel."""
+        return self.intersection / self.union if self.union else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,45 +91,13 @@ def summarise_counts(rows: Sequence[EpisodeCounts], *, resamples: int = RESAMPLE
 
     The same rows give the same scores in any order.
     """
-    rows = sorted(rows, key=lambda row: row.id)
-    names = sorted({row.category for row in rows})
-    table = np.array([row.counts for row in rows], np.int64)
-    place = np.array([names.index(row.category) for row in rows])
-    pictures = np.unique([row.picture for row in rows], return_inverse=True)[1].ravel()
-    whole = np.ones(len(rows))
-    ious = _class_ious(table, place, whole, len(names))
-    found = [_scores(table, place, times[pictures], len(names)) for times in _resampled(pictures, resamples, seed)]
-    miou, fb = _scores(table, place, whole, len(names))
-    low_high = np.percentile(np.array(found), [2.5, 97.5], axis=0) if found else None
+    sums = picture_sums([rows])
+    whole = sums.table.sum(axis=0)
+    miou, fb = scores_of(whole).tolist()
+    found = resampled_scores(sums.table, resamples, seed)
+    low_high = None if found is None else np.percentile(found, [2.5, 97.5], axis=0)
     intervals = [None if low_high is None else (float(low_high[0, k]), float(low_high[1, k])) for k in range(2)]
-    return ImageScores(miou, fb, dict(zip(names, ious.tolist(), strict=True)), intervals[0], intervals[1])
-
-
-def _resampled(pictures: NDArray[np.int64], resamples: int, seed: int) -> list[NDArray[np.int64]]:
-    """How often each picture is drawn in each resample; none where there is but one picture."""
-    rng, number = np.random.default_rng(seed), int(pictures.max()) + 1
-    drawn = (rng.integers(0, number, number) for _ in range(resamples if number > 1 else 0))
-    return [np.bincount(places, minlength=number) for places in drawn]
-
-
-def _scores(table: NDArray[np.int64], place: NDArray[np.int64], weights: NDArray[Any], classes: int) -> tuple[float, float]:
-    ious = _class_ious(table, place, weights, classes)
-    inside, either, outside, outside_either = weights @ table
-    return float(np.nanmean(ious)), float((_divided(inside, either) + _divided(outside, outside_either)) / 2)
-
-
-def _class_ious(table: NDArray[np.int64], place: NDArray[np.int64], weights: NDArray[Any], classes: int) -> NDArray[np.float64]:
-    """Of each class; NaN for one that a resample does not have."""
-    both, either = (np.bincount(place, weights * table[:, column], classes) for column in (0, 1))
-    times = np.bincount(place, weights, classes)
-    ious: NDArray[np.float64] = np.where(times > 0, _divided(both, either), np.nan)
-    return ious
-
-
-def _divided(both: NDArray[Any], either: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union; 0 where both are, as the field's codes have it."""
-    ious: NDArray[np.float64] = np.divide(both, either, out=np.zeros(np.shape(both)), where=np.asarray(either) > 0)
-    return ious
+    return ImageScores(miou, fb, dict(zip(sums.classes, class_ious(whole[0]).tolist(), strict=True)), intervals[0], intervals[1])
 
 
 def count_run(

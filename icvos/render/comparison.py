@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from icvos.comparison import Comparison, Standing
     from icvos.comparison.losses import Loss
     from icvos.comparison.pairs import Difference, Pair, TubeGap, Variance
+    from icvos.fewshot.pairs import ImagePair
 
 FORMAT = "icvos-comparison/1"
 FORMATS = ("text", "markdown", "json")
@@ -35,9 +36,29 @@ class Table:
     words: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a comparison shows, in order; foreign text is not escaped yet."""
+
+    headline: str
+    method: str  # how p and intervals were made
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+    sources: tuple[tuple[str, tuple[str, ...]], ...]  # label, signatures
+
+
 def render_comparison(comparison: Comparison, form: str = "text", width: int = _WIDTH) -> str:
     """The comparison as ``text`` for a terminal of so many columns, ``markdown``, or ``json`` with every tube and all digits."""
-    return {"text": lambda c: _text(c, width), "markdown": _markdown, "json": _json}[form](comparison)
+    if form == "json":
+        return _json(comparison)
+    sources = tuple((row.label, (row.result.signature,)) for row in comparison.standings)
+    shown = headline(comparison), method_of_test(comparison), tuple(tables(comparison)), comparison.notes, sources
+    return render_report(Report(*shown), form, width)
+
+
+def render_report(report: Report, form: str, width: int = _WIDTH) -> str:
+    """The report as ``text`` or ``markdown``."""
+    return _markdown(report) if form == "markdown" else _text(report, width)
 
 
 def tables(comparison: Comparison) -> Iterator[Table]:
@@ -47,7 +68,7 @@ def tables(comparison: Comparison) -> Iterator[Table]:
         yield from _gaps(comparison, comparison.pairs[0])
     else:
         yield _ranks(comparison)
-        yield _neighbours(comparison)
+        yield neighbours(comparison.pairs, comparison.by, "tubes")
     yield _losses(comparison)
     yield _variances(comparison)
 
@@ -72,12 +93,13 @@ def method_of_test(comparison: Comparison) -> str:
 
 def _differences(comparison: Comparison, pair: Pair) -> Table:
     heading = ("score", pair.first, pair.second, "difference", "p")
-    lines = [(by, percent(row.first), percent(row.second), _signed_interval(row), _p(row.p)) for by, row in pair.differences.items()]
-    return Table("Difference", f"{_outcome(pair)} in {comparison.by}.", (heading, *lines))
+    lines = [(by, percent(row.first), percent(row.second), signed_interval(row), p_of(row.p)) for by, row in pair.differences.items()]
+    return Table("Difference", f"{outcome(pair, 'tube')} in {comparison.by}.", (heading, *lines))
 
 
-def _outcome(pair: Pair) -> str:
-    return f"{pair.first} wins on {pair.wins}, ties on {pair.ties}, loses on {text.many(pair.losses, 'tube')}"
+def outcome(pair: Pair | ImagePair, what: str) -> str:
+    """Wins, ties and losses, of tubes or what is counted instead."""
+    return f"{pair.first} wins on {pair.wins}, ties on {pair.ties}, loses on {text.many(pair.losses, what)}"
 
 
 def _gaps(comparison: Comparison, pair: Pair) -> Iterator[Table]:
@@ -101,26 +123,27 @@ def _gap_line(comparison: Comparison, gap: TubeGap) -> tuple[str, ...]:
         lost = (" / ".join(percent(loss.first_frame) for loss in losses), percent(losses[0].propagation))
     else:
         lost = (" / ".join(percent(loss.on_first) for loss in losses), " / ".join(percent(loss.afterwards) for loss in losses))
-    return (gap.tube, percent(gap.first), percent(gap.second), _signed(gap.value), *lost)
+    return (gap.tube, percent(gap.first), percent(gap.second), signed(gap.value), *lost)
 
 
 def _ranks(comparison: Comparison) -> Table:
     heading = ("method", "rank", "noise group", "J&F", "J", "F")
     lines = [
-        (row.label, _rank(row.rank, row.rank_interval), str(row.noise_group), *(percent(row.scores[by]) for by in ("J&F", "J", "F")))
+        (row.label, ranked(row.rank, row.rank_interval), str(row.noise_group), *(percent(row.scores[by]) for by in ("J&F", "J", "F")))
         for row in comparison.standings
     ]
     return Table("Ranks", f"Ranked by {comparison.by}. {text.NOISE_GROUPS}", (heading, *lines))
 
 
-def _neighbours(comparison: Comparison) -> Table:
-    heading = ("first", "second", f"difference in {comparison.by}", "p", "corrected p", "wins", "ties", "losses")
+def neighbours(pairs: Sequence[Pair] | Sequence[ImagePair], by: str, what: str) -> Table:
+    """Each pair in one score; wins, ties and losses are of `what`."""
+    heading = ("first", "second", f"difference in {by}", "p", "corrected p", "wins", "ties", "losses")
     lines = [
-        (pair.first, pair.second, _signed_interval(row), _p(row.p), _p(row.corrected), *map(str, (pair.wins, pair.ties, pair.losses)))
-        for pair in comparison.pairs
-        for row in [pair.differences[comparison.by]]
+        (pair.first, pair.second, signed_interval(row), p_of(row.p), p_of(row.corrected), *map(str, (pair.wins, pair.ties, pair.losses)))
+        for pair in pairs
+        for row in [pair.differences[by]]
     ]
-    says = "Each method less the one below it. Wins, ties and losses are of tubes. Name two results alone to see the tubes behind them."
+    says = f"Each method less the one below it. Wins, ties and losses are of {what}. Name two results alone to see the {what} behind them."
     return Table("Neighbours", says, (heading, *lines), words=2)
 
 
@@ -158,43 +181,47 @@ def _deviations(variance: Variance) -> tuple[str, ...]:
     return tuple(percent(part) for part in (variance.clips, variance.draws, variance.error_of_clips, variance.error_of_draws))
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A difference in percent."""
     return f"{round(100 * value, 2) + 0.0:+.2f}"
 
 
-def _signed_interval(row: Difference) -> str:
-    return _signed(row.value) + (f" [{_signed(row.interval[0])}, {_signed(row.interval[1])}]" if row.interval else "")
+def signed_interval(row: Difference) -> str:
+    """The same with its interval."""
+    return signed(row.value) + (f" [{signed(row.interval[0])}, {signed(row.interval[1])}]" if row.interval else "")
 
 
-def _rank(rank: int, interval: tuple[int, int] | None) -> str:
+def ranked(rank: int, interval: tuple[int, int] | None) -> str:
+    """A rank with its interval."""
     return f"{rank} [{interval[0]}, {interval[1]}]" if interval else str(rank)
 
 
-def _p(value: float) -> str:
+def p_of(value: float) -> str:
+    """Four decimals."""
     return f"{value:.4f}"
 
 
-def _markdown(comparison: Comparison) -> str:
-    parts = [f"# {escape(headline(comparison))}", escape(method_of_test(comparison))]
-    for table in tables(comparison):
+def _markdown(report: Report) -> str:
+    parts = [f"# {escape(report.headline)}", escape(report.method)]
+    for table in report.tables:
         lines = [[escape(one_line(cell)) for cell in line] for line in table.lines]
         align = "l" * table.words + "r" * (len(table.lines[0]) - table.words)
         parts += [f"## {escape(one_line(table.title))}", escape(one_line(table.says)), pipe_table(lines, align)]
-    parts += ["\n".join(f"- {escape(one_line(note))}" for note in comparison.notes)] if comparison.notes else []
-    sources = [f"- **{escape(one_line(row.label))}**: {code(row.result.signature)}" for row in comparison.standings]
+    parts += ["\n".join(f"- {escape(one_line(note))}" for note in report.notes)] if report.notes else []
+    sources = [f"- **{escape(one_line(label))}**: {', '.join(map(code, signatures))}" for label, signatures in report.sources]
     return "\n\n".join([*parts, "## Where the numbers come from", "\n".join(sources)]) + "\n"
 
 
-def _text(comparison: Comparison, width: int) -> str:
+def _text(report: Report, width: int) -> str:
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
     stream = io.StringIO()
     console = Console(file=stream, width=width, color_system=None)
-    for line in (headline(comparison), method_of_test(comparison)):
+    for line in (report.headline, report.method):
         console.print(Text(line))
-    for table in tables(comparison):
+    for table in report.tables:
         console.print(Text(f"\n{one_line(table.title)}"), Text(one_line(table.says)), sep="\n")
         shown = RichTable()
         for place, name in enumerate(table.lines[0]):
@@ -202,7 +229,7 @@ def _text(comparison: Comparison, width: int) -> str:
         for cells in table.lines[1:]:
             shown.add_row(*(Text(one_line(cell)) for cell in cells))
         console.print(shown)
-    for place, note in enumerate(comparison.notes):
+    for place, note in enumerate(report.notes):
         console.print(Text("\n" * (not place) + f"- {one_line(note)}"))
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 

@@ -207,7 +207,9 @@ def test_clips_and_images_never_share_a_board(icvos: Icvos, toy_release: Path, t
     assert said.code == 3 and "images are run by `icvos fewshot`" in said.err
     assert icvos("run", "--method", "full-frame", "--benchmark", toy_release).code == 0
     assert icvos("score", "runs/full-frame", "--benchmark", toy_release).code == 0
-    assert icvos("compare", "runs").code == 0
+    said = icvos("compare", "runs")
+    assert said.code == 2 and "images and clips cannot be compared" in said.err and "--protocol NAME" in said.err
+    assert icvos("compare", "runs", "--protocol", "native@1").code == 0
 
 
 def test_names_from_elsewhere_are_text(icvos: Icvos) -> None:
