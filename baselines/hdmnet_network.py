@@ -88,11 +88,14 @@ class Mixer(nn.Module):
         self.parse_layers = nn.ModuleList(parsing(MIXED, parsed) for _ in range(STAGES))
         self.cls = classifying(MIXED, parsed)
 
-    def forward(self, prepared: Prepared) -> tuple[list[Stage], list[Joined], list[Tensor], Tensor]:
-        """Stages of the query, what matching found and what was parsed of it (all fine to coarse), and logits."""
+    def forward(self, prepared: Prepared, share: float) -> tuple[list[Stage], list[Joined], list[Tensor], Tensor]:
+        """Stages of the query, what matching found and what was parsed of it (all fine to coarse), and logits.
+
+        `share` is what the word of each support's place counts.
+        """
         asked, shown = mixed(self.down_sample_layers, prepared.query), mixed(self.down_sample_layers, prepared.supports)
         joined = [
-            matched(layer, stage, _together(given.tokens, len(stage.tokens)), _marked(prepared.masks, stage), prepared.similarity)
+            matched(layer, stage, _together(given.tokens, len(stage.tokens)), _marked(prepared.masks, stage), prepared.similarity, share)
             for layer, stage, given in zip(self.match_layers, asked, shown, strict=True)
         ]
         parsed: list[Tensor] = []
@@ -113,9 +116,12 @@ class Hdmnet(MatchingHead):
         self.transformer = Transformer(Mixer(config.parsed))
 
     def forward(self, query: Levels, supports: Levels, masks: Tensor, targets: Tensor | None = None) -> Found:
-        """Logits of background and object; see `MatchingHead.prepared` for the arguments."""
+        """Logits of background and object; see `MatchingHead.prepared` for the arguments.
+
+        Matching sums over all places of all supports: of other numbers of supports than in training the sum is made as large as there.
+        """
         prepared = self.prepared(query, supports, masks, targets)
-        stages, joined, parsed, logits = self.transformer.mix_transformer(prepared)
+        stages, joined, parsed, logits = self.transformer.mix_transformer(prepared, self.config.shots / masks.shape[1])
         return Found(prepared, tuple(stages), tuple(joined), tuple(parsed), logits, self.merged(logits, prepared))
 
     def losses(self, answer: Found, truth: Tensor, step: int) -> dict[str, Tensor]:

@@ -113,13 +113,14 @@ class MatchingAttention(nn.Module):
         super().__init__()
         self.attn = Projections(width, MATCHING_HEADS)
 
-    def forward(self, tokens: Tensor, source: Tensor, mask: Tensor) -> Matching:
+    def forward(self, tokens: Tensor, source: Tensor, mask: Tensor, share: float = 1.0) -> Matching:
         """Match.
 
         Args:
             tokens: (B, L, C) of the query.
             source: (B, M, C).
             mask: (B, M), 0 where a place of the source says nothing; its other values weigh the correlation.
+            share: what each place's word counts; what is found is their sum.
         """
         part = self.attn
         query, key, value = (part.split(layer, of) for layer, of in zip(_projections(part), (tokens, source, source), strict=True))
@@ -127,7 +128,7 @@ class MatchingAttention(nn.Module):
         marked = mask[:, None, None]
         shares = scores.softmax(2).masked_fill(marked == 0, 0)
         correlation = (scores * marked).sum(3) / (marked.sum(3) + SCALE_FLOOR)
-        return Matching(part.joined(shares @ value), correlation.mean(1))
+        return Matching(part.joined(share * (shares @ value)), correlation.mean(1))
 
 
 class FeedForward(nn.Module):
@@ -173,9 +174,9 @@ class MatchingLayer(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(width, NORM_EPS), nn.LayerNorm(width, NORM_EPS)
         self.attn, self.ffn = MatchingAttention(width), FeedForward(width)
 
-    def forward(self, tokens: Tensor, source: Tensor, mask: Tensor, size: Size) -> Matching:
+    def forward(self, tokens: Tensor, source: Tensor, mask: Tensor, size: Size, share: float = 1.0) -> Matching:
         """See `MatchingAttention`; `size` is that of the query's grid."""
-        found: Matching = self.attn(self.norm1(tokens), self.norm1(source), mask)
+        found: Matching = self.attn(self.norm1(tokens), self.norm1(source), mask, share)
         tokens = tokens + _dropped(found.tokens, self.training)
         return Matching(tokens + self.ffn(self.norm2(tokens), size), found.correlation)
 
@@ -279,7 +280,7 @@ class Joined(NamedTuple):
     correlation: Tensor  # (B, h, w)
 
 
-def matched(stage: nn.Module, query: Stage, source: Tensor, mask: Tensor, similarity: Tensor) -> Joined:
+def matched(stage: nn.Module, query: Stage, source: Tensor, mask: Tensor, similarity: Tensor, share: float = 1.0) -> Joined:
     """Match a query with a source, and join what is found with similarity maps.
 
     Args:
@@ -288,9 +289,10 @@ def matched(stage: nn.Module, query: Stage, source: Tensor, mask: Tensor, simila
         source: (B, M, C).
         mask: (B, M).
         similarity: (B, 2, h', w').
+        share: see `MatchingAttention`.
     """
     layer, joining = _layers(stage)
-    found: Matching = layer(query.tokens, source, mask, query.size)
+    found: Matching = layer(query.tokens, source, mask, query.size, share)
     near = functional.interpolate(similarity, size=query.size, mode="bilinear", align_corners=True)
     maps = joining(torch.cat([as_map(found.tokens, query.size), near], 1))
     return Joined(maps, found.tokens, found.correlation.view(-1, *query.size))

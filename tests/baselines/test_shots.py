@@ -23,7 +23,7 @@ MIRRORED = Given(np.ascontiguousarray(CAT[:, ::-1]), HEAD.mask[:, ::-1])
 DARK = replace(HEAD, image=(CAT // 2).astype(np.uint8))
 FIVE = (HEAD, MIRRORED, EYES, DARK, COLLAR)
 SHOTS = ("persam", "persam-f", "matcher", "vrp_sam", "dcsam", "dcsam-mask", "pfenet", "hdmnet", "amnet", "naive-sam2")
-MEANS = ("persam", "dcsam", "dcsam-mask", "pfenet", "amnet")  # what is said twice weighs as much as what is said once
+MEANS = ("persam", "dcsam", "dcsam-mask", "pfenet", "hdmnet", "amnet")  # what is said twice weighs as much as what is said once
 
 
 @pytest.fixture(scope="module")
