@@ -13,6 +13,7 @@ from icvos.handed_in.nodes import Node, Refused
 from icvos.kernels import Kernel, Packed
 from icvos.masks import resize_nearest, size_text
 from icvos.png import PngError, ValuesError, png_size
+from icvos.render.text import many
 from icvos.store import descend
 from icvos.types import Size
 
@@ -122,7 +123,7 @@ class EpisodeMasks:
     def _miss(self, found: str, where: str) -> None:
         if not self.rules.leniency.allow_missing:
             fix = "predict the episode"
-            self.findings.append(Finding("missing-episode", where, found, f"{len(self.wanted.scored)} masks", fix))
+            self.findings.append(Finding("missing-episode", where, found, many(len(self.wanted.scored), "mask"), fix))
 
     def _fault(self, code: str, frame_id: str, found: str, expected: str, fix: str) -> None:
         self.findings.append(Finding(code, self._named(frame_id), found, expected, fix))
