@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from statistics import fmean
 
 from icvos.fewshot.board import load_board
 from icvos.fewshot.pairs import Rows, paired_folds
@@ -84,17 +83,15 @@ def run(*words: object) -> None:
 
 def shots_table(runs: Path) -> Iterator[str]:
     """A row a method: what it scores with one support and with five, and the gain."""
-    boards = [load_board([runs], PASCAL.format(shots)) for shots in (FEW, MANY)]
     cells = []
-    for row in boards[0].rows:
+    for row in load_board([runs], PASCAL.format(FEW)).rows:
         few, many = (counts_of(runs, PASCAL.format(shots), row.label) for shots in (FEW, MANY))
         pair = paired_folds(many, few)
         gain = pair.differences["mIoU"]
         low, high = gain.interval or (None, None)
-        folds = [next(other for other in board.rows if other.label == row.label).folds for board in boards]
-        means = [percent(fmean(one.values())) for one in folds]
-        by_fold = " ".join(f"{100 * (folds[1][fold] - folds[0][fold]):+.1f}" for fold in FOLDS)
-        cells.append([row.label, *means, f"{100 * gain.value:+.1f} [{percent(low)}, {percent(high)}]", f"{gain.p:.3f}", by_fold])
+        by_fold = " ".join(f"{100 * pair.folds[fold]['mIoU'].value:+.1f}" for fold in FOLDS)
+        said = f"{100 * gain.value:+.1f} [{percent(low)}, {percent(high)}]"
+        cells.append([row.label, percent(gain.second), percent(gain.first), said, f"{gain.p:.3f}", by_fold])
     yield pipe_table([["", "mIoU, one shot", "five shots", "gain", "p", "gain by fold"], *cells], "lrrrrr")
 
 

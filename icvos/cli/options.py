@@ -206,12 +206,15 @@ def open_benchmark(path: Path | None, where: Where = NOWHERE) -> Benchmark:
         UserInputError: there is no release.
         DataError: it is corrupt.
     """
-    from dataclasses import replace
-
     from icvos.benchmark import Benchmark
 
-    opened = Benchmark.open(path or settings().benchmark)
-    return replace(opened, roots=located(opened.manifest.sources, opened.roots, where))
+    return _placed(Benchmark.open(path or settings().benchmark), where)
+
+
+def _placed(release: Benchmark, where: Where) -> Benchmark:
+    from dataclasses import replace
+
+    return replace(release, roots=located(release.manifest.sources, release.roots, where))
 
 
 def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
@@ -227,7 +230,7 @@ def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
     from icvos.errors import UserInputError
     from icvos.fewshot.release import ImageRelease
 
-    release = ImageRelease.open(path, chosen_roots(("coco", "pascal"), where))
+    release = ImageRelease.open(path)
     source = release.manifest.source
     known: dict[str, Path] = {source: release.place} if release.place else {}
     release = replace(release, place=located((source,), known, where).get(source))
@@ -258,9 +261,8 @@ def open_release(path: Path | None, where: Where | None = None) -> Release:
     from icvos.benchmark import Benchmark
     from icvos.scored import open_release as opened
 
-    folder = path or settings().benchmark
-    release = opened(folder)
-    return release if where is None or not isinstance(release, Benchmark) else open_benchmark(folder, where)
+    release = opened(path or settings().benchmark)
+    return release if where is None or not isinstance(release, Benchmark) else _placed(release, where)
 
 
 def located(sources: Iterable[str], known: Mapping[str, Path], where: Where) -> dict[str, Path]:

@@ -113,8 +113,8 @@ class ChosenSam:
         size = (frame.shape[0], frame.shape[1])
         answers = {place: checked_mask(prompt, size) for place, prompt in enumerate(prompts) if isinstance(prompt, MaskPrompt)}
         self._findings += [(place, empty_prompt(place, "an empty mask")) for place, mask in answers.items() if not mask.any()]
-        others = [place for place in range(len(prompts)) if place not in answers]
-        for masks in self.propagator.propagate([frame], [prompts[place] for place in others]) if others else ():
+        if others := [place for place in range(len(prompts)) if place not in answers]:
+            (masks,) = self.propagator.propagate([frame], [prompts[place] for place in others])
             answers |= dict(zip(others, masks, strict=True))
-        self._findings += [(others[place], finding) for place, finding in self.propagator.take_findings()] if others else []
+            self._findings += [(others[place], finding) for place, finding in self.propagator.take_findings()]
         return tuple(answers[place] for place in range(len(prompts)))

@@ -36,13 +36,13 @@ class Sam1Stills:
             UserInputError: there is more than one.
             PluginError: a prompt is neither clicks nor a box, or does not fit the frame.
         """
-        number = -1
-        for number, frame in enumerate(frames):
-            if number:
-                raise without_memory(str(self.device), "a clip of several frames")
-            yield self._answers(frame, prompts)
-        if number < 0:
+        stream = iter(frames)
+        frame = next(stream, None)
+        if frame is None:
             raise no_frames()
+        yield self._answers(frame, prompts)
+        if next(stream, None) is not None:
+            raise without_memory(str(self.device), "a clip of several frames")
 
     def propagate_from(self, frames: Iterable[Image], examples: Sequence[Sequence[tuple[Image, Mask]]]) -> NoReturn:
         """Refused: supports cannot be remembered."""

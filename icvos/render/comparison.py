@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from icvos.comparison import Comparison, Standing
     from icvos.comparison.losses import Loss
     from icvos.comparison.pairs import Difference, Pair, TubeGap, Variance
+    from icvos.fewshot.comparison import ImageComparison
     from icvos.fewshot.pairs import ImagePair
 
 FORMAT = "icvos-comparison/1"
@@ -52,8 +53,8 @@ def render_comparison(comparison: Comparison, form: str = "text", width: int = _
     if form == "json":
         return _json(comparison)
     sources = tuple((row.label, (row.result.signature,)) for row in comparison.standings)
-    shown = headline(comparison), method_of_test(comparison), tuple(tables(comparison)), comparison.notes, sources
-    return render_report(Report(*shown), form, width)
+    method = method_of_test(comparison, "sign flips", comparison.clips, "clips")
+    return render_report(Report(headline(comparison), method, tuple(tables(comparison)), comparison.notes, sources), form, width)
 
 
 def render_report(report: Report, form: str, width: int = _WIDTH) -> str:
@@ -76,18 +77,22 @@ def tables(comparison: Comparison) -> Iterator[Table]:
 def headline(comparison: Comparison) -> str:
     """What is compared, on how much."""
     release = f"{comparison.benchmark['name']}@{comparison.benchmark['version']}"
-    names = [row.label for row in comparison.standings]
-    what = f"{names[0]} less {names[1]}" if len(names) == 2 else f"{len(names)} methods"
+    what = rivals([row.label for row in comparison.standings])
     much = f"{text.many(comparison.clips, 'clip')}, {text.many(comparison.tubes, 'tube')}"
     return one_line(f"{what} in {comparison.by}, {release} under {comparison.protocol}: {much}")
 
 
-def method_of_test(comparison: Comparison) -> str:
-    """How p and intervals were made."""
-    flips = f"all {2**comparison.clips:,}" if comparison.exact else f"{comparison.resamples:,} drawn"
+def rivals(labels: Sequence[str]) -> str:
+    """The first less the second, or how many they are."""
+    return f"{labels[0]} less {labels[1]}" if len(labels) == 2 else f"{len(labels)} methods"
+
+
+def method_of_test(comparison: Comparison | ImageComparison, how: str, number: int, unit: str) -> str:
+    """How p and intervals were made: `how` says what changes hands, of so many clips or pictures, the `unit`."""
+    flips = f"all {2**number:,}" if comparison.exact else f"{comparison.resamples:,} drawn"
     return (
-        f"In percent. p: paired, two-sided, by sign flips of whole clips ({flips}; the smallest possible is {comparison.smallest_p:.4g}). "
-        f"In brackets: 95 % intervals, by {comparison.resamples:,} bootstrap draws of clips."
+        f"In percent. p: paired, two-sided, by {how} of whole {unit} ({flips}; the smallest possible is {comparison.smallest_p:.4g}). "
+        f"In brackets: 95 % intervals, by {comparison.resamples:,} bootstrap draws of {unit}."
     )
 
 

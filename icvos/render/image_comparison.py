@@ -10,11 +10,13 @@ from icvos.files import to_json
 from icvos.render.comparison import (
     Report,
     Table,
+    method_of_test,
     neighbours,
     outcome,
     p_of,
     ranked,
     render_report,
+    rivals,
     signed,
     signed_interval,
 )
@@ -37,24 +39,15 @@ def render_images_compared(comparison: ImageComparison, form: str = "text", widt
     if form == "json":
         return _json(comparison)
     sources = tuple((row.label, row.signatures) for row in comparison.standings)
-    shown = _headline(comparison), _method_of_test(comparison), tuple(_tables(comparison)), comparison.notes, sources
-    return render_report(Report(*shown), form, width)
+    method = method_of_test(comparison, "exchanging the two methods' counts", comparison.pictures, "pictures")
+    return render_report(Report(_headline(comparison), method, tuple(_tables(comparison)), comparison.notes, sources), form, width)
 
 
 def _headline(comparison: ImageComparison) -> str:
-    names = [row.label for row in comparison.standings]
-    what = f"{names[0]} less {names[1]}" if len(names) == 2 else f"{len(names)} methods"
+    what = rivals([row.label for row in comparison.standings])
     where = f"fold {', '.join(map(str, comparison.folds))}, seed {', '.join(map(str, comparison.seeds))}"
     much = f"{many(comparison.pictures, 'picture')}, {many(comparison.episodes, 'episode')}"
     return one_line(f"{what} in {comparison.by} under {comparison.protocol}, {where}: {much}")
-
-
-def _method_of_test(comparison: ImageComparison) -> str:
-    flips = f"all {2**comparison.pictures:,}" if comparison.exact else f"{comparison.resamples:,} drawn"
-    return (
-        f"In percent. p: paired, two-sided, by exchanging the two methods' counts of whole pictures ({flips}; the smallest possible is "
-        f"{comparison.smallest_p:.4g}). In brackets: 95 % intervals, by {comparison.resamples:,} bootstrap draws of pictures."
-    )
 
 
 def _tables(comparison: ImageComparison) -> Iterator[Table]:
