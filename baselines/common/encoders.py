@@ -12,7 +12,7 @@ from torch import Tensor
 from baselines.common.features import Seen
 from baselines.common.fitting import as_pixels
 from icvos.errors import UserInputError, did_you_mean
-from icvos.models.backbones import BACKBONES, Backbone, load_backbone
+from icvos.models.backbones import BACKBONES, Backbone, Dilation, load_backbone
 from icvos.models.backbones.base import IMAGENET_MEAN, IMAGENET_STD, Triple
 from icvos.models.token_decoding import TokenDecoding
 from icvos.types import Image
@@ -53,8 +53,13 @@ def frozen_backbone(name: str, *, offline: bool = False) -> Backbone:
         UserInputError: no such backbone, or its weights are not there.
         DataError: its weights cannot be read.
     """
-    spec = BACKBONES.get(name)
-    return load_backbone(name, dilation="later-blocks" if spec and "later-blocks" in spec.dilations else None, offline=offline)
+    return load_backbone(name, dilation=generator_dilation(name), offline=offline)
+
+
+def generator_dilation(backbone: str) -> Dilation | None:
+    """How a backbone keeps stride 8 for prompt generators; None also where there is no such backbone."""
+    spec = BACKBONES.get(backbone)
+    return "later-blocks" if spec and "later-blocks" in spec.dilations else None
 
 
 def middle_channels_of(backbone: str) -> int:

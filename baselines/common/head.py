@@ -115,10 +115,14 @@ def head_backbone(name: str, state: Mapping[str, Tensor], *, offline: bool = Fal
         DataError: its weights cannot be read.
     """
     level_channels(name)
-    dilation: Dilation | None = "all-blocks" if "all-blocks" in BACKBONES[name].dilations else None
     if state:
-        return build_backbone(name, dilation=dilation, state=state)
-    return load_backbone(name, dilation=dilation, offline=offline)
+        return build_backbone(name, dilation=head_dilation(name), state=state)
+    return load_backbone(name, dilation=head_dilation(name), offline=offline)
+
+
+def head_dilation(backbone: str) -> Dilation | None:
+    """How a backbone of the registry keeps stride 8 for these heads."""
+    return "all-blocks" if "all-blocks" in BACKBONES[backbone].dilations else None
 
 
 @torch.no_grad()

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from baselines.common.encoders import Encoders
+from baselines.common.encoders import Encoders, generator_dilation
 from baselines.common.features import Seen
 from baselines.common.fitting import fitted_image
-from baselines.common.head import Head
+from baselines.common.head import Head, head_dilation
 from baselines.common.train_generator import Trainable
 from baselines.common.tuning import Tuning
-from icvos.models.backbones import BACKBONES, Backbone, Dilation, build_backbone
+from icvos.models.backbones import Backbone, Dilation, build_backbone
 from icvos.models.sam import build_any_sam
 from icvos.models.token_decoding import SamFeatures, decoding_of
 
@@ -53,12 +53,12 @@ def generator_sizes(make: Callable[[int], Trainable], sam: str, backbone: str, t
     model = build_any_sam(sam, "untrained", "cpu")
     decoding = decoding_of(model)
     method, shapes = make(decoding.width), decoding_of(deepcopy(model).to("meta"))
-    side, looking = method.image_size, _on_paper(backbone)
-    counted = Encoders(_on_paper(backbone), shapes, side)
+    side, dilation = method.image_size, generator_dilation(backbone)
+    looking, counted = _on_paper(backbone, dilation), Encoders(_on_paper(backbone, dilation), shapes, side)
     backbone_gflop, _ = gigaflops(partial(looking, torch.empty(2, 3, side, side, device="meta")))
     frozen, seen = gigaflops(partial(counted.see, [np.zeros((8, 8, 3), np.uint8)] * 2))
     part, mask = _at_random(seen), torch.ones(1, 1, side, side)
-    deepest = Encoders(_on_paper(backbone).to_empty(device="cpu"), decoding, side).deepen
+    deepest = Encoders(_on_paper(backbone, dilation).to_empty(device="cpu"), decoding, side).deepen
     network = method.network.eval().requires_grad_(False)
     prompting, _ = gigaflops(partial(network, part, part, mask, deepest, decoding))
     along = _trained_of_sam(model, method, trained)
@@ -69,8 +69,7 @@ def head_sizes(make: Callable[[], Head], name: str) -> Sizes:
     """Those of a few-shot head, whose mask any SAM 2 follows."""
     head = make().eval()
     config = head.config
-    dilation: Dilation | None = "all-blocks" if "all-blocks" in BACKBONES[config.backbone].dilations else None
-    backbone = _on_paper(config.backbone, dilation).to_empty(device="cpu")
+    backbone = _on_paper(config.backbone, head_dilation(config.backbone)).to_empty(device="cpu")
     for value in backbone.parameters():
         nn.init.constant_(value, 0.01)
     pixels = torch.zeros(1, 3, *fitted_image(np.zeros((8, 8, 3), np.uint8), config.image_size, config.fit).shape[:2])
@@ -93,10 +92,10 @@ def parameters(module: nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
 
 
-def _on_paper(name: str, dilation: Dilation | None = None) -> Backbone:
+def _on_paper(name: str, dilation: Dilation | None) -> Backbone:
     """A backbone with shapes and no values: counting needs no more."""
     with torch.device("meta"):
-        return build_backbone(name, dilation=dilation or ("later-blocks" if name.startswith("resnet") else None))
+        return build_backbone(name, dilation=dilation)
 
 
 def _at_random(seen: Seen) -> Seen:

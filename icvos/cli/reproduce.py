@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from icvos.reproduce.jobs import Here
-    from icvos.reproduce.recipes import Recipe
+    from icvos.reproduce.report import Report
 
 PAGES = {"markdown": "md", "latex": "tex", "html": "html"}
 DATA = ("davis", "mose", "lvos2", "coco", "pascal", "voc_small")
@@ -82,7 +82,7 @@ def command(
     if dry_run:
         click.echo(json.dumps(report_data(report), indent=1) if as_json else plan_text(report), nl=as_json)
         return
-    failed = _run(recipe, here, run_ready) if running else {}
+    failed = _run(report, here, run_ready) if running else {}
     report = build_report(recipe, here(), failed)
     text = render_report(report, "json" if as_json else form)
     file = page or out / scale / f"{recipe.name}.{'json' if as_json else PAGES[form]}"
@@ -90,14 +90,12 @@ def command(
     click.echo(text if form != "html" or as_json else f"{file}\n", nl=False)
 
 
-def _run(recipe: Recipe, here: Callable[[], Here], run_ready: Callable[..., dict[str, str]]) -> dict[str, str]:
+def _run(report: Report, here: Callable[[], Here], run_ready: Callable[..., dict[str, str]]) -> dict[str, str]:
     """Say what it needs and costs, then do what can be done."""
     from icvos.render.reproduction import cost_of, state_of
-    from icvos.reproduce.report import build_report
 
-    report = build_report(recipe, here())
-    click.echo(f"{recipe.source}: {state_of(report)}. {cost_of(report)}", err=True)
-    return run_ready(recipe, here, on_job=lambda job: click.echo(f"icvos: {job.name}", err=True))
+    click.echo(f"{report.recipe.source}: {state_of(report)}. {cost_of(report)}", err=True)
+    return run_ready(report.recipe, here, on_job=lambda job: click.echo(f"icvos: {job.name}", err=True))
 
 
 def _default_release() -> Path | None:
