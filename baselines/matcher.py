@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from baselines.common.prompting import EMBEDDED_SAM
+from baselines.common.prompting import EMBEDDED_SAM, SETTINGS_CHOSEN_ON
 from baselines.common.supports import EpisodeFindings, FirstFrame, marked
 from baselines.matcher_config import MatcherConfig, preset
 from icvos.errors import Finding, missing_package
@@ -130,6 +130,7 @@ class MatcherPrompts:
             **facts,
             "weights": " ".join(f"{file.name} {file.public_hash}" for file in own) + f" on {facts['weights']}",
             "licence": ", ".join(dict.fromkeys(filter(None, licences))) if all(licences) else "",
+            "validation_clips": SETTINGS_CHOSEN_ON if self.config in (EMBEDDED, LITE) else facts.get("validation_clips", ()),
             "training_data": tuple(dict.fromkeys([*(name for file in own for name in file.training_data), *data])),
         }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
+from baselines.common.prompting import SETTINGS_CHOSEN_ON
 from baselines.common.supports import EpisodeFindings, FirstFrame, marked
 from baselines.persam_config import PerSamConfig, preset
 from icvos.errors import Finding
@@ -45,7 +46,7 @@ class PerSamPrompts:
             paper="PerSAM (ICLR 2024), arXiv 2305.03048",
             hand_over=hand_over,
             variant_of="" if hand_over == "points and box" else config.variant,
-            **self.sam.facts(),
+            **{**self.sam.facts(), "validation_clips": SETTINGS_CHOSEN_ON},
         )
         self._noticed = EpisodeFindings()
         self._seen = FirstFrame(lambda frame: self._persam.decoding.see(frame))

@@ -11,7 +11,8 @@ from icvos.categories import BY_NAME
 from icvos.errors import did_you_mean
 from icvos.types import Kind, MethodCard
 
-LISTS = frozenset({"training_data", "training_classes", "training_clips"})
+CLIPS = frozenset({"training_clips", "validation_clips"})
+LISTS = frozenset({"training_data", "training_classes", *CLIPS})
 WORDS = tuple(field.name for field in fields(MethodCard) if field.name not in {*LISTS, "parallel"})
 
 NOT_TOLD = "not told"  # among `training_data`: weights of a method that is trained, which do not say on what
@@ -53,7 +54,7 @@ def _named(field: str, names: Iterable[str]) -> Iterator[CardFault]:
     for name in names:
         if field == "training_classes" and name not in BY_NAME:
             yield CardFault(field, repr(name), "names of COCO classes", did_you_mean(name, BY_NAME))
-        if field == "training_clips" and not _CLIP.fullmatch(name):
+        if field in CLIPS and not _CLIP.fullmatch(name):
             yield CardFault(field, repr(name), "source/clip, or source/* for all of a source")
 
 
@@ -62,10 +63,19 @@ def seen_clips(card: Mapping[str, Any], clips: Iterable[str]) -> tuple[str, ...]
 
     Editions of a source share videos, so that ``davis/*`` covers clips of ``davis2016`` too.
     """
-    trained = {_of_any_edition(clip) for clip in card.get("training_clips", ())}
-    whole = {source for source, _, name in (clip.partition("/") for clip in trained) if name == _EVERY}
+    return _named_clips(card, "training_clips", clips)
+
+
+def validation_clips(card: Mapping[str, Any], clips: Iterable[str]) -> tuple[str, ...]:
+    """Those of `clips` that were looked at while settings of the method of this card were chosen, sorted; as `seen_clips`."""
+    return _named_clips(card, "validation_clips", clips)
+
+
+def _named_clips(card: Mapping[str, Any], field: str, clips: Iterable[str]) -> tuple[str, ...]:
+    named = {_of_any_edition(clip) for clip in card.get(field, ())}
+    whole = {source for source, _, name in (clip.partition("/") for clip in named) if name == _EVERY}
     found = {clip: _of_any_edition(clip) for clip in clips}
-    return tuple(sorted(clip for clip, key in found.items() if key in trained or key.partition("/")[0] in whole))
+    return tuple(sorted(clip for clip, key in found.items() if key in named or key.partition("/")[0] in whole))
 
 
 def seen_in_training(card: Mapping[str, Any], category: str) -> str | None:

@@ -12,7 +12,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from icvos.cards import card_faults, seen_clips
+from icvos.cards import card_faults, seen_clips, validation_clips
 from icvos.errors import DataError
 from icvos.files import read_json, to_json, write_text
 
@@ -167,6 +167,11 @@ class Result:
     def seen_clips(self) -> tuple[str, ...]:
         """Those of `clips` that the method's card names as seen in training: contamination."""
         return seen_clips(self.method, self.clips)
+
+    @property
+    def validation_clips(self) -> tuple[str, ...]:
+        """Those of `clips` that the method's card names as looked at while its settings were chosen."""
+        return validation_clips(self.method, self.clips)
 
     def save(self, path: Path) -> None:
         """Write the result to `path`, whole or not at all."""

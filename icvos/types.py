@@ -197,6 +197,7 @@ class MethodCard:
     `hand_over` says what goes from frame 0 to the propagator. `parallel` allows several copies at once in one machine's
     processes: right for methods that need no accelerator. `training_classes` are the COCO classes that training showed with
     masks, `training_clips` the videos (``source/clip``, or ``source/*``): a board tells seen from unseen by them.
+    `validation_clips` are the videos that were looked at while settings were chosen: scores on them are optimistic, and a board says so.
     """
 
     name: str
@@ -211,6 +212,7 @@ class MethodCard:
     training_data: tuple[str, ...] = field(default=())
     training_classes: tuple[str, ...] = field(default=())
     training_clips: tuple[str, ...] = field(default=())
+    validation_clips: tuple[str, ...] = field(default=())
     parallel: bool = False
     variant_of: str = ""  # the method that differs from this one in what it hands over, or otherwise a little
 

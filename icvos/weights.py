@@ -41,6 +41,9 @@ _FORMS = {
 }
 
 
+_LISTS = ("training_data", "training_classes", "validation_clips")
+
+
 @dataclass(frozen=True, slots=True)
 class WeightFile:
     """One published file of weights."""
@@ -59,6 +62,7 @@ class WeightFile:
     embedded: bool = False  # it comes with icvos
     training_data: tuple[str, ...] = ()  # what the model has seen, as its publisher says
     training_classes: tuple[str, ...] = ()  # of COCO, seen with their masks
+    validation_clips: tuple[str, ...] = ()  # videos (source/clip) that were looked at while its training and settings were chosen
 
     @property
     def public_hash(self) -> str:
@@ -95,7 +99,7 @@ def weight_files(path: Path = REGISTRY) -> dict[str, WeightFile]:
 def _entry(path: Path, number: int, row: Any) -> WeightFile:
     where = f"{path}, files[{number}]"
     try:
-        file = WeightFile(**{**row, **{key: tuple(row.get(key, ())) for key in ("training_data", "training_classes")}})
+        file = WeightFile(**{**row, **{key: tuple(row.get(key, ())) for key in _LISTS}})
     except TypeError as error:
         raise DataError("not an entry of weights", where, str(error), "the fields of WeightFile", "complete it") from error
     for key, form in _FORMS.items():
@@ -229,7 +233,13 @@ def sam_facts(model: str, weights: str | None = None, precision: str = "fp32") -
         return {**facts, "weights": f"{said} {UNTRAINED}"}
     if file := known.get(chosen):
         of = "" if chosen == model else f" {chosen}"
-        return {**facts, "weights": f"{said}{of} {file.public_hash}".strip(), "licence": file.licence, "training_data": file.training_data}
+        return {
+            **facts,
+            "weights": f"{said}{of} {file.public_hash}".strip(),
+            "licence": file.licence,
+            "training_data": file.training_data,
+            "validation_clips": file.validation_clips,
+        }
     return {**facts, "weights": f"{said} {_hash(sam_weights(model, weights))}"}
 
 

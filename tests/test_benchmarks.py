@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -86,6 +88,14 @@ def test_the_page_of_the_embedded_methods_is_made_by_one_command(tmp_path: Path)
     assert "2 DAVIS clips, 2 tubes, 10 episodes" in page and "p cannot fall below 0.5000" in page
     assert "| identity (ceiling) |" in page and "identity over centre-box" in page and "| rex/dog | tom/cat |" in page
     assert (tmp_path / "work/grid.jpg").exists()
+    assert "looked at while settings were chosen" in page and "| dcsam | 53.0 | – |" in page
+
+
+def test_the_committed_page_says_what_held_out_clips_gave_beside_the_clips_that_were_looked_at() -> None:
+    page = (SCRIPTS / "embedded.md").read_text(encoding="utf-8")
+    for name, value in json.loads((SCRIPTS / "held_out.json").read_text(encoding="utf-8"))["J&F"].items():
+        shown = re.search(rf"^\| {name}(?: \(\w+\))? \| ([\d.]+) \[", page, re.MULTILINE)
+        assert f"| {name} | {value:.1f} | {shown[1] if shown else '–'} |" in page
 
 
 def test_scanning_finds_what_pillow_finds(tmp_path: Path) -> None:

@@ -451,7 +451,17 @@ def test_json_has_every_key_in_every_row(odd: list[Result]) -> None:
     assert list(data) == ["format", "benchmark", "protocol", "by", "group", "notes", "rows", "reported"]
     assert data["format"] == "icvos-board/1" and data["benchmark"]["digest"] == "d" * 64
     expected = ["kind", "rank", "rank_interval", "noise_group", "method", "scores", "intervals", "support_spread", "coverage"]
-    expected += ["clips", "tubes", "episodes", "frames_per_second", "peak_rss_bytes", "signature", "badge", "seen_clips"]
+    expected += [
+        "clips",
+        "tubes",
+        "episodes",
+        "frames_per_second",
+        "peak_rss_bytes",
+        "signature",
+        "badge",
+        "seen_clips",
+        "validation_clips",
+    ]
     expected += ["card", "environment", "notes", "groups"]
     assert all(list(row) == expected for row in data["rows"])
     assert {tuple(row["card"]) for row in data["rows"]} == {tuple(data["rows"][0]["card"])}

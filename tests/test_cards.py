@@ -19,6 +19,7 @@ from icvos.errors import DataError
 from icvos.registry import load_method, method_names
 from icvos.results import Result, TubeScores
 from icvos.types import MethodCard
+from icvos.weights import weight_file
 
 Icvos = Callable[..., Said]
 
@@ -34,6 +35,7 @@ Icvos = Callable[..., Said]
         ("training_classes", ["persn"], "did you mean person?"),
         ("training_clips", ["dog"], "source/clip"),
         ("training_clips", [None], "a list of texts"),
+        ("validation_clips", ["dog"], "source/clip"),
     ],
 )
 def test_each_fault_of_a_card_is_named(field: str, value: Any, words: str) -> None:
@@ -75,6 +77,24 @@ def test_every_board_flags_contamination_and_says_the_badge(form: str) -> None:
     assert "rerun" in board or form == "html"
     words = {"json": '"seen_clips": [\n    "davis/rex"\n   ]', "csv": ",rerun,1,"}
     assert words.get(form, "1 clip of 2 seen in training (davis/rex)") in board
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_board_says_on_which_clips_settings_were_chosen(form: str) -> None:
+    result = contaminated()
+    tuned = replace(result, method={"name": "mine", "validation_clips": ["davis2016/tom"]})
+    board = Leaderboard.collect([tuned, a_result()]).render(form)
+    words = {"json": '"validation_clips": [\n    "davis/tom"\n   ]', "csv": ",0,1,"}
+    assert words.get(form, "settings were chosen on 1 of 2 clips") in board
+
+
+def test_embedded_methods_name_the_clips_on_which_they_were_chosen() -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    chosen = weight_file("sam2_nano").validation_clips
+    assert chosen and all(clip.startswith("davis/") for clip in chosen)
+    for name in method_names():
+        card = load_method(name).card
+        assert (card.validation_clips == chosen) == ("sam2_nano" in card.weights or name.startswith("persam")), name
 
 
 def test_a_result_with_another_badge_or_a_faulty_card_is_refused(tmp_path: Path) -> None:

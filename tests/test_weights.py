@@ -461,5 +461,6 @@ def test_the_card_of_an_embedded_model_speaks_of_the_file_that_is_there(name: st
     card = json.loads((weights.REGISTRY.parent / f"{name}.json").read_text(encoding="utf-8"))
     assert card["sha256"] == weight_file(name).sha256
     assert not any("DAVIS" in entry for entry in card["trained on"])
+    assert card["settings chosen on"] == list(weight_file(name).validation_clips)
     if name in EMBEDDED_HEADS:
         assert weight_file(name).size <= 6_200_000 and "dog" in weight_file(name).training_classes

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from baselines.common.generator_file import GeneratorFile
 
 EMBEDDED_SAM = "sam2_nano"  # which the embedded generators were trained with
+SETTINGS_CHOSEN_ON = weight_file(EMBEDDED_SAM).validation_clips  # the clips on which windows, levels and views of methods were compared
 HandOver: TypeAlias = Literal["tokens", "mask"]
 
 
@@ -213,10 +214,11 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
     chosen = compute.weights or method.weights
     data: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
     if chosen == method.weights:
         own = weight_file(chosen)
         said, licence = f"{own.name} {own.sha256}", own.licence
-        data, classes = own.training_data, own.training_classes
+        data, classes, validation = own.training_data, own.training_classes, own.validation_clips
     else:
         from baselines.common.generator_file import classes_trained_on, data_trained_on
 
@@ -225,7 +227,14 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
         said, licence = f"{Path(chosen).name} {sha256_file(path)}", ""
         data, classes = data_trained_on(content), classes_trained_on(content)
     seen = tuple(dict.fromkeys((*data, *facts.get("training_data", ()))))
-    return {**facts, "weights": f"{said} on {facts['weights']}", "licence": licence, "training_data": seen, "training_classes": classes}
+    return {
+        **facts,
+        "weights": f"{said} on {facts['weights']}",
+        "licence": licence,
+        "training_data": seen,
+        "training_classes": classes,
+        "validation_clips": tuple(sorted({*validation, *facts.get("validation_clips", ())})),
+    }
 
 
 def read_weights(path: Path, method: str, read_official: Callable[[Path], GeneratorFile]) -> GeneratorFile:

@@ -246,10 +246,16 @@ def _notes(standings: Sequence[Standing], clips: int, resamples: int) -> tuple[s
         for standing in standings
         if standing.result.seen_clips
     ]
+    optimistic = [
+        f"{standing.label}: optimistic, its settings were chosen on {len(standing.result.validation_clips)} of {clips} clips"
+        for standing in standings
+        if standing.result.validation_clips
+    ]
     return (
         *too_few(clips, "clip", len(standings) - 1, resamples),
         *incomplete,
         *seen,
+        *optimistic,
         *version_notes(standing.result.environment for standing in standings),
     )
 

@@ -17,7 +17,7 @@ COLUMNS = (
     *(name + end for name in _BOUNDED for end in ("", "_low", "_high")),
     *_OTHER,
     *("support_spread", "coverage", "clips", "tubes", "episodes", "frames_per_second", "peak_rss_bytes"),
-    *("group", "protocol", "release", "digest", "signature", "badge", "seen_clips", "notes"),
+    *("group", "protocol", "release", "digest", "signature", "badge", "seen_clips", "validation_clips", "notes"),
 )
 
 _Value = str | int | float | None
@@ -53,6 +53,7 @@ def _row(row: Row, group: str | None) -> dict[str, _Value]:
         "signature": result.signature,
         "badge": result.badge,
         "seen_clips": len(result.seen_clips),
+        "validation_clips": len(result.validation_clips),
         "notes": "; ".join(str(note) for note in result.notes),
     }
     if timing is not None:

@@ -51,6 +51,7 @@ def _row(row: Row) -> dict[str, Any]:
         "signature": result.signature,
         "badge": result.badge,
         "seen_clips": list(result.seen_clips),
+        "validation_clips": list(result.validation_clips),
         "card": {key: None if (value := result.method.get(key)) is None else str(value) for key in _CARD}
         | {key: [str(name) for name in result.method.get(key, ())] for key in sorted(LISTS)},
         "environment": {str(key): str(value) for key, value in sorted(result.environment.items())},

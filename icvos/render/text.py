@@ -120,12 +120,14 @@ def counts(row: Row) -> str:
 
 
 def remarks(row: Row) -> tuple[str, ...]:
-    """What qualifies the row's numbers: what is missing, what was seen in training, then its notes."""
+    """What qualifies the row's numbers: what is missing, seen in training, looked at when settings were chosen, then its notes."""
     coverage = row.result.coverage
     missing = f"{coverage.expected - coverage.present} of {many(coverage.expected, 'mask')} missing, counted as 0"
-    seen = row.result.seen_clips
+    seen, validation = row.result.seen_clips, row.result.validation_clips
     contaminated = f"contaminated: {many(len(seen), 'clip')} of {row.clips} seen in training ({shortened(one_line(', '.join(seen)), 120)})"
-    return (*([] if row.complete else [missing]), *([contaminated] if seen else []), *(one_line(note) for note in row.result.notes))
+    optimistic = f"optimistic: settings were chosen on {len(validation)} of {many(row.clips, 'clip')}"
+    said = ((not row.complete, missing), (seen, contaminated), (validation, optimistic))
+    return (*(sentence for holds, sentence in said if holds), *(one_line(note) for note in row.result.notes))
 
 
 def ranked_by(by: str, group: str | None) -> str:
