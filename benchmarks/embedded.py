@@ -99,8 +99,8 @@ def held_out(scores: Mapping[str, float | None], clips: int) -> Iterator[str]:
         yield f"| {name} | {value:.1f} | {percent(scores.get(name))} |"
     yield ""
     yield (
-        "So sam2_nano itself loses objects elsewhere, the memory that DC-SAM trained follows worse than the one it began with, and the order "
-        "of the methods is another. Cards name the clips (`validation_clips`), and boards mark runs on them as optimistic."
+        "So sam2_nano itself loses objects elsewhere, the memory that DC-SAM trained follows worse than the one it began with, and the "
+        "order of the methods is another. Cards name the clips (`validation_clips`), and boards mark runs on them as optimistic."
     )
     yield ""
     yield "## On the clips that settings were chosen on"
