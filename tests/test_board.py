@@ -289,7 +289,10 @@ def test_markdown_says_what_it_should(odd: list[Result]) -> None:
     assert re.search(
         r"^6\. \*\*half\*\*: `icvos:0\.1\.0\|.*`; rescored; 2 clips, 2 tubes, 4 episodes; 1 of 100 masks missing, counted as 0$", text, re.M
     )
-    assert "| Matcher + SAM2 | 20.44 | 26.88 | 24.00 | DC-SAM, Table 4 | paper's own, not reproducible | printed 20.44, mean" in text
+    assert (
+        "| Matcher + SAM2 | 20.44 | 26.88 | 24.00 | DC-SAM (arXiv v2), Table 4 (2025) | paper's own, not reproducible | printed 20.44, mean"
+        in text
+    )
 
 
 def test_markdown_tables_are_well_formed(odd: list[Result]) -> None:
@@ -425,8 +428,8 @@ def test_several_versions_of_icvos_are_named() -> None:
 def test_csv_reads_back_to_the_digit(odd: list[Result]) -> None:
     text = Leaderboard.collect(odd, reported=reported_rows()).render("csv")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    assert tuple(rows[0]) == COLUMNS and len(rows) == len(odd) + 8
-    assert [row["kind"] for row in rows] == ["method"] * 6 + ["ceiling", "floor", "floor"] + ["reported"] * 8
+    assert tuple(rows[0]) == COLUMNS and len(rows) == len(odd) + 16
+    assert [row["kind"] for row in rows] == ["method"] * 6 + ["ceiling", "floor", "floor"] + ["reported"] * 16
     first, hostile, reported = rows[0], rows[4], rows[11]
     assert (float(first["J&F"]), float(first["J&F_low"]), first["rank"]) == (0.7152, 0.7152 - 0.03, "1")
     assert hostile["method"] == HOSTILE and hostile["notes"] == "<b>resized | predictions</b>"
@@ -472,9 +475,11 @@ def test_json_has_every_key_in_every_row(odd: list[Result]) -> None:
 
 def test_json_keeps_reported_rows_apart() -> None:
     data = json.loads(Leaderboard.collect([result()], reported=reported_rows()).render("json"))
-    assert [row["kind"] for row in data["reported"]] == ["reported"] * 8
+    assert [row["kind"] for row in data["reported"]] == ["reported"] * 16
     assert "rank" not in data["reported"][0]
-    assert [row["flag"] for row in data["reported"] if row["flag"]] == ["printed 20.44, mean of J and F is 25.44"]
+    assert [row["flag"] for row in data["reported"][:8] if row["flag"]] == ["printed 20.44, mean of J and F is 25.44"]
+    assert data["reported"][15]["deviation"] == {"J": 0.00145, "F": 0.00142, "J&F": 0.00158}
+    assert [(row["edition"], row["date"]) for row in data["reported"][::8]] == [("arXiv v2", "2025"), ("TPAMI", "accepted 2025-12-17")]
 
 
 # ---------------------------------------------------------------- html
@@ -541,7 +546,7 @@ def test_html_says_what_it_should(odd: list[Result]) -> None:
         "2 clips, 2 tubes, 4 episodes",
         "numpy 2.0",
         "Reported by the paper",
-        "on its own 369 videos",
+        "on the paper's own 369 videos",
         "printed 20.44, mean of J and F is 25.44",
     ):
         assert expected in words
@@ -582,13 +587,42 @@ def test_html_plots_a_single_row(value: float, ticks: list[str]) -> None:
 def test_reported_rows_are_the_papers_and_flag_their_own_arithmetic() -> None:
     rows = reported_rows()
     assert [(row.method, row.J, row.F, row.JF) for row in rows[-1:]] == [("DC-SAM", 0.6838, 0.7465, 0.7152)]
-    assert {row.method: row.flag for row in rows if row.flag} == {"Matcher + SAM2": "printed 20.44, mean of J and F is 25.44"}
-    assert {(row.source, row.protocol) for row in rows} == {("DC-SAM, Table 4", "paper's own, not reproducible")}
+    assert {row.method: row.flag for row in rows[:8] if row.flag} == {"Matcher + SAM2": "printed 20.44, mean of J and F is 25.44"}
+    assert {row.protocol for row in rows} == {"paper's own, not reproducible"}
 
 
-@pytest.mark.parametrize(
-    "text", ["[]", "{}", '{"format": "icvos-reported/1"}', '{"format": "icvos-reported/1", "rows": [{"method": "a"}]}']
-)
+def test_both_editions_are_reported_with_what_changed_between_them() -> None:
+    first, second = reported_rows()[:8], reported_rows()[8:]
+    assert {row.where for row in second} == {"DC-SAM (TPAMI), Table 3 (accepted 2025-12-17)"}
+    assert [row.method for row in first] == [row.method for row in second]
+    changed = {row.method: row.flags for row in second}
+    assert changed["Matcher + SAM2"] == ("printed 60.53, mean of J and F is 60.56", "J&F changed by +40.09 since arXiv v2")
+    assert changed["AMNet + SAM2"] == ("J&F changed by -12.86 since arXiv v2",)
+    assert changed["VRP-SAM + SAM2"] == ("J&F changed by +11.62 since arXiv v2",)  # printed 65.15 for 65.155: rounding, no slip
+    assert changed["DC-SAM"] == () and second[-1].deviation == {"J": 0.00145, "F": 0.00142, "J&F": 0.00158}
+    for form in FORMATS:
+        board = Leaderboard.collect([result()], reported=reported_rows()).render(form)
+        assert ("+40.09" in board and "0.145" in board) or form == "json"
+
+
+def test_a_table_of_one_edition_is_still_read(tmp_path: Path) -> None:
+    rows = [{"method": "a", "J": 50.0, "F": 60.0, "J&F": 55.0}]
+    table = {"format": "icvos-reported/1", "source": "Table 9", "protocol": "own", "note": "", "rows": rows}
+    (tmp_path / "r.json").write_text(json.dumps(table))
+    (row,) = reported_rows(str(tmp_path / "r.json"))
+    assert (row.JF, row.where, row.edition, row.flags) == (0.55, "Table 9", "", ())
+
+
+NO_TABLES = [
+    "[]",
+    "{}",
+    '{"format": "icvos-reported/1"}',
+    '{"format": "icvos-reported/2", "editions": 7}',
+    '{"format": "icvos-reported/1", "rows": [{"method": "a"}]}',
+]
+
+
+@pytest.mark.parametrize("text", NO_TABLES)
 def test_refuses_a_file_that_is_no_table(tmp_path: Path, text: str) -> None:
     (tmp_path / "r.json").write_text(text)
     with pytest.raises(DataError, match="table of reported numbers"):

@@ -112,11 +112,23 @@ def test_a_recipe_prints_what_the_paper_prints(name: str) -> None:
 def test_table_4_is_that_of_the_board() -> None:
     from icvos.reported import reported_rows
 
-    recipe = load_recipe("table4")
-    for row, reported in zip(recipe.rows, reported_rows(), strict=True):
-        scores = tuple(round(100 * score, 2) for score in (reported.J, reported.F, reported.JF))
-        assert (row.label, *map(number, row.paper)) == (reported.method, *scores)
-        assert bool(flags(recipe.columns, row.paper)) == bool(reported.flag)
+    recipe, rows = load_recipe("table4"), reported_rows()
+    for edition, table in ((recipe.edition, rows[:8]), ("TPAMI", rows[8:])):
+        for row, reported in zip(recipe.rows, table, strict=True):
+            printed = row.paper if edition == recipe.edition else row.editions[edition]
+            scores = tuple(round(100 * score, 2) for score in (reported.J, reported.F, reported.JF))
+            assert (row.label, *map(number, printed), edition) == (reported.method, *scores, reported.edition)
+            arithmetic = [flag for flag in reported.flags if flag.startswith("printed")]
+            assert bool(flags(recipe.columns, printed)) == bool(arithmetic), row.label
+
+
+def test_a_table_of_two_editions_prints_both_and_what_changed(tmp_path: Path) -> None:
+    report = build_report(load_recipe("table4"), here("full", tmp_path))
+    text = render_report(report, "markdown")
+    assert "| Matcher + SAM2 | arXiv v2 | 26.88 | 24.00 | 20.44 |\n|  | TPAMI | 57.73 | 63.38 | 60.53 |" in text
+    assert "| DC-SAM | arXiv v2 | 68.38 | 74.65 | 71.52 |\n|  | TPAMI | 68.38 ± 0.145 | 74.65 ± 0.142 | 71.52 ± 0.158 |" in text
+    assert "TPAMI: J +30.85, F +39.38, J&F +40.09 since arXiv v2" in text
+    assert not [flag for row in report.rows for flag in row.flags if row.label == "DC-SAM"]
 
 
 def test_the_papers_own_slips_are_found(tmp_path: Path) -> None:

@@ -62,7 +62,8 @@ def _row(row: Row, group: str | None) -> dict[str, _Value]:
 
 
 def _reported(row: ReportedRow) -> dict[str, _Value]:
-    notes = "; ".join(filter(None, (row.source, row.flag)))
+    said = [f"{name} ± {100 * value:.3f} %" for name, value in (row.deviation or {}).items()]
+    notes = "; ".join(filter(None, (row.where, *said, row.flag)))
     return {
         "kind": "reported",
         "badge": "reported",

@@ -83,8 +83,8 @@ def _reported(rows: Sequence[ReportedRow]) -> str:
     notes = dict.fromkeys(escape(one_line(row.note)) for row in rows if row.note)
     lines = [["method", "J&F", "J", "F", "source", "protocol", "flag"]]
     for row in rows:
-        words = [one_line(word) for word in (row.method, row.source, row.protocol, row.flag)]
-        lines.append([words[0], text.percent(row.JF), text.percent(row.J), text.percent(row.F), *words[1:]])
+        words = [one_line(word) for word in (row.method, row.where, row.protocol, row.flag)]
+        lines.append([words[0], *(text.printed(row, name) for name in ("J&F", "J", "F")), *words[1:]])
     return table(" ".join([f"{text.REPORTED}.", *notes]), lines, "lrrrlll")
 
 

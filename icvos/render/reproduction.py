@@ -47,12 +47,16 @@ def lines_of(report: Report) -> Iterator[Cells]:
     columns = report.recipe.columns
     for row in report.rows:
         name = one_line(f"{row.group}: {row.label}" if row.group else row.label)
-        yield name, "paper", tuple(one_line(cell) or NOTHING for cell in row.paper)
-        if any(row.ours):
-            yield "", "ours", tuple(ours(value, column) for value, column in zip(row.ours, columns, strict=True))
-            differences = [difference(row, place, column) for place, column in enumerate(columns)]
+        yield name, report.recipe.edition, tuple(one_line(cell) or NOTHING for cell in row.paper)
+        for edition, printed in row.editions.items():
+            yield "", edition, tuple(one_line(cell) or NOTHING for cell in printed)
+        if not any(row.ours):
+            continue
+        yield "", "ours", tuple(ours(value, column) for value, column in zip(row.ours, columns, strict=True))
+        for edition in ("", *row.editions):
+            differences = tuple(difference(row, place, column, edition) for place, column in enumerate(columns))
             if any(cell != NOTHING for cell in differences):
-                yield "", "difference", tuple(differences)
+                yield "", f"less {edition or report.recipe.edition}" if row.editions else "difference", differences
 
 
 def ours(value: Value | None, column: Column) -> str:
@@ -73,9 +77,9 @@ def _number(value: float, column: Column) -> str:
     return f"{round(shown(value, column), digits) + 0.0:,.{digits}f}{unit}"
 
 
-def difference(row: ReportRow, place: int, column: Column) -> str:
-    """Ours less the paper's, with its sign."""
-    found = row.difference(place, column)
+def difference(row: ReportRow, place: int, column: Column, edition: str = "") -> str:
+    """Ours less the paper's (or a later edition's), with its sign."""
+    found = row.difference(place, column, edition)
     digits = 0 if column.form == "count" else column.digits
     return NOTHING if found is None else f"{round(found, digits) + 0.0:+,.{digits}f}"
 
@@ -209,6 +213,9 @@ def _row_data(row: ReportRow, columns: Sequence[Column]) -> dict[str, Any]:
             "ours": None if value is None else value.value,
             "interval": None if value is None or value.interval is None else list(value.interval),
             "difference": row.difference(place, column),
+            "editions": {
+                name: {"paper": cells[place], "difference": row.difference(place, column, name)} for name, cells in row.editions.items()
+            },
         }
     said = {"flags": list(row.flags), "missing": list(row.missing), "said_by": list(row.said_by)}
     return {"label": row.label, "group": row.group, "state": row.state, "cells": cells} | said

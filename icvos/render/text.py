@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from icvos.board import Leaderboard, Row
+    from icvos.reported import ReportedRow
     from icvos.results import Coverage, Timing
 
 NOTHING = "–"
@@ -99,6 +100,13 @@ def speed(timing: Timing | None) -> str:
 def memory(timing: Timing | None) -> str:
     """The most memory held."""
     return NOTHING if timing is None or not timing.peak_rss_bytes else f"{timing.peak_rss_bytes / 2**30:.2f} GiB"
+
+
+def printed(row: ReportedRow, score: str) -> str:
+    """A score of a paper as it is printed there, with what stands behind ±."""
+    value = {"J&F": row.JF, "J": row.J, "F": row.F}[score]
+    deviation = (row.deviation or {}).get(score)
+    return percent(value) if deviation is None else f"{percent(value)} ± {100 * deviation:.3f}"
 
 
 def columns(rows: Sequence[Row], by: str) -> dict[str, Callable[[Row], Cell]]:

@@ -30,6 +30,15 @@ def flags(columns: Sequence[Column], cells: Sequence[str]) -> list[str]:
     return [flag for flag in found if flag]
 
 
+def changes(columns: Sequence[Column], before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Which numbers of a row another edition prints otherwise, and by how much."""
+    found = []
+    for column, old, new in zip(columns, map(number, before), map(number, after), strict=True):
+        if old is not None and new is not None and (change := round(new - old, 6)):
+            found.append(f"{column.name} {change:+.{column.digits}f}")
+    return [", ".join(found)] if found else []
+
+
 def _mean_flag(column: Column, cells: Mapping[str, str]) -> str:
     printed, parts = number(cells[column.name]), [number(cells[name]) for name in column.mean_of]
     if printed is None or not parts or None in parts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class RecipeRow:
     group: str = ""  # the heading above it: a backbone, a data set
     why: str = ""  # why nothing measures it
     flag: str = ""  # what is wrong with it in print, where arithmetic on its own cells cannot tell
+    editions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # a later edition -> its cells, where the paper has several
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Recipe:
     rows: tuple[RecipeRow, ...]
     notes: tuple[str, ...] = ()  # what a reader of the full scale must know
     sample: str = ""  # what the sample scale is
+    edition: str = "paper"  # whose cells `RecipeRow.paper` are
 
 
 def recipe_names(folder: Path = DATA) -> tuple[str, ...]:
@@ -92,7 +94,16 @@ def load_recipe(name: str, folder: Path = DATA) -> Recipe:
 def _recipe(name: str, data: Mapping[str, Any]) -> Recipe:
     columns = tuple(_column(entry) for entry in data["columns"])
     rows = tuple(_row(entry, columns, data.get("fills", {})) for entry in data["rows"])
-    return Recipe(name, data["title"], data["source"], columns, rows, tuple(data.get("notes", ())), data.get("sample", ""))
+    return Recipe(
+        name,
+        data["title"],
+        data["source"],
+        columns,
+        rows,
+        tuple(data.get("notes", ())),
+        data.get("sample", ""),
+        data.get("edition", "paper"),
+    )
 
 
 def _column(entry: Mapping[str, Any]) -> Column:
@@ -104,14 +115,16 @@ def _column(entry: Mapping[str, Any]) -> Column:
 
 
 def _row(entry: Mapping[str, Any], columns: tuple[Column, ...], fills: Mapping[str, str]) -> RecipeRow:
-    if len(entry["paper"]) != len(columns):
-        raise ValueError(f"{len(entry['paper'])} cells in {entry['label']!r} for {len(columns)} columns")
+    editions = {name: tuple(cells) for name, cells in entry.get("editions", {}).items()}
+    for cells in (entry["paper"], *editions.values()):
+        if len(cells) != len(columns):
+            raise ValueError(f"{len(cells)} cells in {entry['label']!r} for {len(columns)} columns")
     uses = {scale: tuple(use for given in entry.get(scale, ()) for use in _uses(given, fills)) for scale in SCALES}
     names = {column.name for column in columns}
     if strange := [name for given in uses.values() for use in given for name in use.fills if name not in names]:
         raise ValueError(f"no column {strange[0]!r}")
     said = {key: entry[key] for key in ("group", "why", "flag") if key in entry}
-    return RecipeRow(entry["label"], tuple(entry["paper"]), uses, **said)
+    return RecipeRow(entry["label"], tuple(entry["paper"]), uses, editions=editions, **said)
 
 
 def _uses(given: Mapping[str, Any], fills: Mapping[str, str]) -> list[Use]:

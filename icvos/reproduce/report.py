@@ -9,7 +9,7 @@ from statistics import fmean
 from icvos.reproduce.costs import Estimate, estimate
 from icvos.reproduce.jobs import Here, Job, all_jobs, jobs_of
 from icvos.reproduce.needs import Need, needs_of
-from icvos.reproduce.printed import flags, number
+from icvos.reproduce.printed import changes, flags, number
 from icvos.reproduce.readers import OtherWeights, Reading, Value, read
 from icvos.reproduce.recipes import Column, Recipe, RecipeRow
 
@@ -29,10 +29,12 @@ class ReportRow:
     state: str  # one of STATES
     missing: tuple[str, ...]  # what must be done first; why nothing measures it; what failed
     said_by: tuple[str, ...] = ()  # where the measured cells come from
+    editions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # a later edition of the paper -> its cells
 
-    def difference(self, place: int, column: Column) -> float | None:
-        """Ours less the paper's, in the unit in which the column is printed."""
-        printed, ours = number(self.paper[place]), self.ours[place]
+    def difference(self, place: int, column: Column, edition: str = "") -> float | None:
+        """Ours less the paper's (or a later edition's), in the unit in which the column is printed."""
+        cells = self.editions[edition] if edition else self.paper
+        printed, ours = number(cells[place]), self.ours[place]
         if printed is None or ours is None or isinstance(ours.value, str):
             return None
         return shown(ours.value, column) - printed
@@ -101,9 +103,19 @@ def _row(row: RecipeRow, recipe: Recipe, here: Here, failed: Mapping[str, str], 
     if not (uses or missing):
         missing = [f"not measured at the {here.scale} scale"]
     ours = tuple(cells.get(column.name) for column in recipe.columns)
-    found = (*flags(recipe.columns, row.paper), *([row.flag] if row.flag else []))
     state = _state(bool(uses), bool(cells), missing)
-    return ReportRow(row.label, row.group, row.paper, ours, found, state, tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(said)))
+    found, reasons, sources = tuple(_flags(row, recipe)), tuple(dict.fromkeys(missing)), tuple(dict.fromkeys(said))
+    return ReportRow(row.label, row.group, row.paper, ours, found, state, reasons, sources, row.editions)
+
+
+def _flags(row: RecipeRow, recipe: Recipe) -> Iterator[str]:
+    """What is inconsistent in print: within an edition, and between editions."""
+    yield from flags(recipe.columns, row.paper)
+    if row.flag:
+        yield row.flag
+    for edition, cells in row.editions.items():
+        yield from (f"{edition}: {flag}" for flag in flags(recipe.columns, cells))
+        yield from (f"{edition}: {change} since {recipe.edition}" for change in changes(recipe.columns, row.paper, cells))
 
 
 def _state(measurable: bool, any_cell: bool, missing: Sequence[str]) -> str:
