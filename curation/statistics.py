@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from curation.attributes import Attributes, measure
 from curation.published import DatasetRow
-from icvos.aggregate import length_group
+from icvos.totals import length_group
 from icvos.benchmark import Benchmark, ClipRecord, TubeRecord
 from icvos.categories import BY_ID
 from icvos.errors import DataError

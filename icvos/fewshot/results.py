@@ -10,21 +10,24 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from icvos import __version__
 from icvos.aggregate import card_of
+from icvos.badges import REPORTED, badge_of, masks_hash, write_record
 from icvos.cards import NOT_TOLD, card_faults, seen_classes
 from icvos.errors import DataError, Finding
 from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.freeze import protocol_id
 from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.scoring import Counts, EpisodeCounts, by_class, count_run, summarise_counts
-from icvos.files import read_data, read_json, to_json, write_text
+from icvos.files import parse_json, read_data, to_json, write_text
 from icvos.handed_in.masks import STRICT, Leniency
 from icvos.render.text import many
 from icvos.results import IMAGE_FORMAT, signature_of
 from icvos.store import PredictionStore
+from icvos.totals import REDRAWN, ROUNDING
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = tuple[Score, Score] | None
@@ -60,6 +63,18 @@ class ImageResult(BaseModel):
     FB_IoU_interval: Interval
     classes: dict[str, ClassScore] = Field(min_length=1)
     notes: tuple[str, ...] = ()
+    _badge: str = PrivateAttr(default=REPORTED)
+
+    @property
+    def badge_here(self) -> str:
+        """The badge that a board made here may show: what the record beside it says if that was sealed here (`icvos.badges`)."""
+        return self._badge
+
+    def with_badge(self, badge: str) -> ImageResult:
+        """The same with this badge, which is no part of the file."""
+        changed = self.model_copy()
+        changed._badge = badge
+        return changed
 
     @property
     def own_signature(self) -> str:
@@ -73,13 +88,14 @@ class ImageResult(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> ImageResult:
-        """The result stored at `path`.
+        """The result stored at `path`, what follows from its classes, and from the counts of episodes beside it, derived again.
 
         Raises:
-            DataError: it is not a result on images.
+            DataError: it is not a result on images, or holds a number that does not follow from these.
         """
+        content = read_data(path)
         try:
-            result = cls.model_validate(read_json(path))
+            result = cls.model_validate(parse_json(content, path))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -88,7 +104,48 @@ class ImageResult(BaseModel):
             raise DataError("a result with a wrong card", f"{path}, {fault.field}", fault.found, fault.expected, "score the run again")
         if result.signature != result.own_signature:
             raise DataError("a result whose signature is not its own", path, fix="score the run again")
-        return result
+        _refuse_disagreements(path, result)
+        return result.with_badge(badge_of(path, content, release=result.digest))
+
+
+def _refuse_disagreements(path: Path, result: ImageResult) -> None:
+    """Refuse a file whose numbers do not follow from its classes, or from the counts of episodes beside it, and name the field."""
+    asked = sum(one.episodes for one in result.classes.values())
+    derived = {"episodes": asked, "mIoU": sum(one.IoU for one in result.classes.values()) / len(result.classes)}
+    _refuse(path, result, derived, "its classes")
+    for name in ("mIoU_interval", "FB_IoU_interval"):
+        if (pair := getattr(result, name)) is not None and pair[0] > pair[1]:
+            raise _disagreement(path, name, list(pair), "the lower end first")
+    rows = read_counts(path)
+    if not rows:
+        return
+    if len({row.id for row in rows}) < len(rows):
+        raise DataError("an episode stands twice in the counts", _counts_beside(path), fix="score the run again")
+    scores, often = summarise_counts(rows), by_class(rows)
+    derived = {"episodes": len(rows), "mIoU": scores.miou, "FB_IoU": scores.fb_iou}
+    derived |= {"mIoU_interval": scores.miou_interval, "FB_IoU_interval": scores.fb_interval}
+    for name in sorted(often.keys() ^ result.classes.keys()):
+        found, expected = ("counts of episodes", "none, as in the result") if name in often else ("no counts", "those of its episodes")
+        raise DataError("counts of episodes that are not the result's", f"{path}, classes.{name}", found, expected, "score the run again")
+    for name in often:
+        derived |= {f"classes.{name}.IoU": scores.classes[name], f"classes.{name}.episodes": often[name]}
+    _refuse(path, result, derived, "the counts of episodes beside it")
+
+
+def _refuse(path: Path, result: ImageResult, derived: Mapping[str, Any], of: str) -> None:
+    for field, expected in derived.items():
+        *way, last = field.removeprefix("classes.").rsplit(".", 1)
+        found = getattr(result.classes[way[0]] if way else result, last)
+        room = ROUNDING
+        if field.endswith("_interval") and expected and result.environment.get("numpy") != version("numpy"):
+            room += REDRAWN * (expected[1] - expected[0])
+        if (found is None) != (expected is None) or (found is not None and np.abs(np.subtract(found, expected)).max() > room):
+            raise _disagreement(path, field, found, f"{list(expected) if isinstance(expected, tuple) else expected!r}, by {of}")
+
+
+def _disagreement(path: Path, field: str, found: object, expected: str) -> DataError:
+    said = list(found) if isinstance(found, tuple) else found
+    return DataError("a result that does not follow from its own counts", f"{path}, {field}", repr(said), expected, "score the run again")
 
 
 def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mapping[str, Any], notes: Sequence[str] = ()) -> ImageResult:
@@ -149,18 +206,20 @@ def score(
     missing = sum(not row.there for row in rows)
     notes = replace(leniency, allow_missing=False).notes
     notes += (f"{missing:,} of {len(rows):,} masks missing, counted as empty",) if missing else ()
-    return summarise(rows, release, card_of(store, card), notes), rows
+    return summarise(rows, release, card_of(store, card), notes).with_badge("rescored"), rows
 
 
 def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Path:
-    """Write the result and what was counted in each episode into `folder`; returns the result's path, written last."""
+    """Write the result, what was counted in each episode and the record of it into `folder`; returns the result's path, written last."""
     path = folder / f"{result.protocol}.json"
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["episode", "class", *Counts._fields])
     lines.writerows([row.id, row.category, *row.counts] for row in rows)
     write_text(_counts_beside(path), text.getvalue())
-    write_text(path, to_json(result.model_dump(mode="json")))
+    content, masks = to_json(result.model_dump(mode="json")), masks_hash((row.id, row.mask) for row in rows)
+    write_record(path, content, masks=masks, release=result.digest, badge="rescored")
+    write_text(path, content)
     return path
 
 

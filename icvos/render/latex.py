@@ -75,7 +75,7 @@ def _table(
 def _footnote(row: Row) -> str:
     remarks = "".join(f"; {escape(remark)}" for remark in text.remarks(row))
     return (
-        f"\\textbf{{{escape(one_line(row.label))}}}: {code(row.result.signature)}; {row.result.badge}; {escape(text.counts(row))}{remarks}"
+        f"\\textbf{{{escape(one_line(row.label))}}}: {code(row.result.signature)}; {row.result.badge_here}; {escape(text.counts(row))}{remarks}"
     )
 
 
