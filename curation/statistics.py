@@ -12,11 +12,11 @@ from typing import TypeAlias
 
 from curation.attributes import Attributes, measure
 from curation.published import DatasetRow
-from icvos.totals import length_group
 from icvos.benchmark import Benchmark, ClipRecord, TubeRecord
 from icvos.categories import BY_ID
 from icvos.errors import DataError
 from icvos.parallel import core_count, in_processes
+from icvos.totals import length_group
 
 # Pixels of all frames with masks, about 10,000 at 480p: below them one process is done before a second one is worth its start.
 FEW_FOR_PROCESSES = 4 * 10**9

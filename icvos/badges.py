@@ -136,7 +136,7 @@ def _make_key(path: Path) -> None:
             return
         part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
         try:
-            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
                 stream.write(secrets.token_bytes(_KEY_BYTES))
             part.replace(path)
         finally:

@@ -138,7 +138,7 @@ def _of_tubes(tubes: Sequence[TubeScores]) -> Iterator[Disagreement]:
 def _of_draw(at: str, scores: Scores) -> Iterator[Disagreement]:
     for name in _NAMES:
         value, least = getattr(scores, name), -1 if name in _SIGNED else 0
-        if not least <= value <= 1:
+        if not least - ROUNDING <= value <= 1 + ROUNDING:
             yield Disagreement(f"{at}.{_in_file(name)}", repr(value), f"a score in [{least}, 1]")
     if _apart(scores.JF, (mean := (scores.J + scores.F) / 2)):
         yield Disagreement(f"{at}.J&F", repr(scores.JF), f"{mean!r}, the mean of its J and F")
@@ -161,7 +161,9 @@ def _of_groups(found: Mapping[str, Mapping[str, Scores]], derived: Mapping[str, 
 
 def _of_names(at: str, found: Mapping[str, object], derived: Mapping[str, object]) -> Iterator[Disagreement]:
     for name in sorted(found.keys() ^ derived.keys()):
-        yield Disagreement(f"{at}.{name}", *(("something", "nothing: no tube is of it") if name in found else ("nothing", "scores of its tubes")))
+        yield Disagreement(
+            f"{at}.{name}", *(("something", "nothing: no tube is of it") if name in found else ("nothing", "scores of its tubes"))
+        )
 
 
 def _of_intervals(result: Result, derived: Mapping[str, Interval]) -> Iterator[Disagreement]:

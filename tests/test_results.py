@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from toys import with_totals
 
 from icvos.errors import DataError

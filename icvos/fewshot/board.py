@@ -42,8 +42,8 @@ class ImageRow:
     signatures: tuple[str, ...]
     notes: tuple[str, ...]
     contaminated: bool  # trained on a class that it was asked for
-    badge: str  # that which holds for all of its results
     rank: int | None = None
+    badge: str = REPORTED  # what holds for all of its results
 
     @property
     def title(self) -> str:

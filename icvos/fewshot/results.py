@@ -110,48 +110,57 @@ class ImageResult(BaseModel):
 
 def _refuse_disagreements(path: Path, result: ImageResult) -> None:
     """Refuse a file whose numbers do not follow from its classes, or from the counts of episodes beside it, and name the field."""
-    asked = sum(one.episodes for one in result.classes.values())
-    derived = {"episodes": asked, "mIoU": sum(one.IoU for one in result.classes.values()) / len(result.classes)}
-    _refuse(path, result, derived, "its classes")
-    for name in ("mIoU_interval", "FB_IoU_interval"):
-        if (pair := getattr(result, name)) is not None and pair[0] > pair[1]:
-            raise _disagreement(path, name, list(pair), "the lower end first")
-    rows = read_counts(path)
-    if not rows:
-        return
-    if len({row.id for row in rows}) < len(rows):
-        raise DataError("an episode stands twice in the counts", _counts_beside(path), fix="score the run again")
+    classes = result.classes.values()
+    own = {"episodes": sum(one.episodes for one in classes), "mIoU": sum(one.IoU for one in classes) / len(classes)}
+    for field, expected in own.items():
+        if abs(getattr(result, field) - expected) > ROUNDING:
+            found, right = repr(getattr(result, field)), f"{expected!r}, by its classes"
+            raise DataError("a result that does not follow from its own classes", f"{path}, {field}", found, right, "score the run again")
+    if rows := read_counts(path):
+        _refuse_other_counts(path, result, rows)
+
+
+def _refuse_other_counts(path: Path, result: ImageResult, rows: Sequence[EpisodeCounts]) -> None:
+    what, fix = "counts of episodes that are not the result's", "score the run again"
+    ids = {row.id for row in rows}
+    if len(rows) != result.episodes or len(ids) < len(rows):
+        raise DataError(what, path, many(len(ids), "episode"), f"episodes: {result.episodes}, as the result has it", fix)
+    alike = result.environment.get("numpy") == version("numpy")
+    found, counted = _numbers(result), _numbers(result.model_copy(update=_measured(rows)))
+    for field in sorted(found.keys() | counted.keys()):
+        said, right = found.get(field), counted.get(field)
+        room = ROUNDING + (0.0 if alike or not isinstance(right, tuple) else REDRAWN * (right[1] - right[0]))
+        if (said is None) != (right is None) or (said is not None and np.abs(np.subtract(said, right)).max() > room):
+            raise DataError(what, f"{path}, {field}", _shown(said), f"{_shown(right)}, by the counts", fix)
+
+
+def _measured(rows: Sequence[EpisodeCounts]) -> dict[str, Any]:
+    """The fields of a result that counts give."""
     scores, often = summarise_counts(rows), by_class(rows)
-    derived = {"episodes": len(rows), "mIoU": scores.miou, "FB_IoU": scores.fb_iou}
-    derived |= {"mIoU_interval": scores.miou_interval, "FB_IoU_interval": scores.fb_interval}
-    for name in sorted(often.keys() ^ result.classes.keys()):
-        found, expected = ("counts of episodes", "none, as in the result") if name in often else ("no counts", "those of its episodes")
-        raise DataError("counts of episodes that are not the result's", f"{path}, classes.{name}", found, expected, "score the run again")
-    for name in often:
-        derived |= {f"classes.{name}.IoU": scores.classes[name], f"classes.{name}.episodes": often[name]}
-    _refuse(path, result, derived, "the counts of episodes beside it")
+    return {
+        "mIoU": scores.miou,
+        "FB_IoU": scores.fb_iou,
+        "mIoU_interval": scores.miou_interval,
+        "FB_IoU_interval": scores.fb_interval,
+        "classes": {name: ClassScore(IoU=scores.classes[name], episodes=often[name]) for name in often},
+    }
 
 
-def _refuse(path: Path, result: ImageResult, derived: Mapping[str, Any], of: str) -> None:
-    for field, expected in derived.items():
-        *way, last = field.removeprefix("classes.").rsplit(".", 1)
-        found = getattr(result.classes[way[0]] if way else result, last)
-        room = ROUNDING
-        if field.endswith("_interval") and expected and result.environment.get("numpy") != version("numpy"):
-            room += REDRAWN * (expected[1] - expected[0])
-        if (found is None) != (expected is None) or (found is not None and np.abs(np.subtract(found, expected)).max() > room):
-            raise _disagreement(path, field, found, f"{list(expected) if isinstance(expected, tuple) else expected!r}, by {of}")
+def _numbers(result: ImageResult) -> dict[str, Any]:
+    """The same fields as numbers, by their names in the file."""
+    found = {name: getattr(result, name) for name in ("mIoU", "FB_IoU", "mIoU_interval", "FB_IoU_interval")}
+    classes = {f"classes.{name}.{key}": value for name, one in result.classes.items() for key, value in one.model_dump().items()}
+    return found | classes
 
 
-def _disagreement(path: Path, field: str, found: object, expected: str) -> DataError:
-    said = list(found) if isinstance(found, tuple) else found
-    return DataError("a result that does not follow from its own counts", f"{path}, {field}", repr(said), expected, "score the run again")
+def _shown(value: object) -> str:
+    return "null" if value is None else repr(list(value) if isinstance(value, tuple) else value)
 
 
 def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mapping[str, Any], notes: Sequence[str] = ()) -> ImageResult:
     """The result of counted episodes; `notes` are added to what the release itself leaves out and to what the method was trained on."""
-    scores, often, manifest = summarise_counts(rows), by_class(rows), release.manifest
-    unasked = [name for name in manifest.classes if name not in often]
+    measured, manifest = _measured(rows), release.manifest
+    unasked = [name for name in manifest.classes if name not in measured["classes"]]
     few = f"{many(len(manifest.left_out), 'class', 'classes')} with too few pictures left out: {', '.join(manifest.left_out)}"
     said = [few] if manifest.left_out else []
     said += [f"{many(manifest.absent, 'listed picture')} absent"] if manifest.absent else []
@@ -166,11 +175,7 @@ def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mappin
         seed=manifest.seed,
         episodes=len(rows),
         environment={"icvos": __version__, "numpy": version("numpy")},
-        mIoU=scores.miou,
-        FB_IoU=scores.fb_iou,
-        mIoU_interval=scores.miou_interval,
-        FB_IoU_interval=scores.fb_interval,
-        classes={name: ClassScore(IoU=scores.classes[name], episodes=often[name]) for name in often},
+        **measured,
         notes=(*said, *notes, *_of_training(card, manifest.classes)),
     )
     return result.model_copy(update={"signature": result.own_signature})
