@@ -118,7 +118,7 @@ def save(result: Result, tables: Sequence[TubeTable], store: PredictionStore, fo
     write_text(folder / f"{result.protocol}.frames.csv", frames_csv(tables))
     path, content = folder / f"{result.protocol}.json", result.as_text()
     masks = masks_hash((draw.episode, draw.masks) for table in tables for draw in table.draws)
-    write_record(path, content, masks=masks, release=result.benchmark["digest"], badge=result.badge)
+    write_record(path, content, masks=masks, release=result.benchmark["digest"], badge=result.badge_here)
     write_text(path, content)
     return path
 

@@ -71,8 +71,12 @@ def record_path(result: Path) -> Path:
     return result.with_name(f"{result.stem}.record.json")
 
 
-def write_record(path: Path, content: str, *, masks: str, release: str, badge: Badge) -> None:
-    """Leave a record beside the result at `path`, whose file has this content; without a seal where no key can be had."""
+def write_record(path: Path, content: str, *, masks: str, release: str, badge: str) -> None:
+    """Leave a record beside the result at `path`, whose file has this content; without a seal where no key can be had, and none at all
+    of what was not scored here (its badge says that its author reports it).
+    """
+    if badge == REPORTED:
+        return
     record = ScoringRecord(hashlib.sha256(content.encode()).hexdigest(), masks, release, badge, __version__)
     with suppress(UserInputError):
         record = replace(record, seal=_seal(record, sealing_key(make=True)))

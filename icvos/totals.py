@@ -161,9 +161,8 @@ def _of_groups(found: Mapping[str, Mapping[str, Scores]], derived: Mapping[str, 
 
 def _of_names(at: str, found: Mapping[str, object], derived: Mapping[str, object]) -> Iterator[Disagreement]:
     for name in sorted(found.keys() ^ derived.keys()):
-        yield Disagreement(
-            f"{at}.{name}", *(("something", "nothing: no tube is of it") if name in found else ("nothing", "scores of its tubes"))
-        )
+        said = ("scores", "nothing: no tube is of it") if name in found else ("nothing", "the scores of its tubes")
+        yield Disagreement(f"{at}.{name}", *said)
 
 
 def _of_intervals(result: Result, derived: Mapping[str, Interval]) -> Iterator[Disagreement]:

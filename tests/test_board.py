@@ -288,7 +288,8 @@ def test_markdown_says_what_it_should(odd: list[Result]) -> None:
     assert "| 6 [6, 6] | half [6] | 1 | 20.00 [17.00, 22.00] |" in text and "| 99.00 % incomplete |" in text
     assert "| ceiling | oracle [7] | 90.00 [87.00, 92.00] |" in text
     assert re.search(
-        r"^6\. \*\*half\*\*: `icvos:0\.1\.0\|.*`; reported by their author; 2 clips, 2 tubes, 4 episodes; 1 of 100 masks missing, counted as 0$",
+        r"^6\. \*\*half\*\*: `icvos:0\.1\.0\|.*`; reported by their author; 2 clips, 2 tubes, 4 episodes; "
+        "1 of 100 masks missing, counted as 0$",
         text,
         re.M,
     )

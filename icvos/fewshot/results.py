@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from icvos.totals import REDRAWN, ROUNDING
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = tuple[Score, Score] | None
+_MISSING = "masks missing, counted as empty"  # how the note of it ends
 _MOST_PIXELS = 1 << 30  # of a picture: sides of a release's masks are at most 2^15
 
 
@@ -129,8 +130,11 @@ def _refuse_other_counts(path: Path, result: ImageResult, rows: Sequence[Episode
     found, counted = _numbers(result), _numbers(result.model_copy(update=_measured(rows)))
     for field in sorted(found.keys() | counted.keys()):
         said, right = found.get(field), counted.get(field)
+        wrong = said is not right
         room = ROUNDING + (0.0 if alike or not isinstance(right, tuple) else REDRAWN * (right[1] - right[0]))
-        if (said is None) != (right is None) or (said is not None and np.abs(np.subtract(said, right)).max() > room):
+        if said is not None and right is not None:
+            wrong = bool(np.abs(np.subtract(said, right)).max() > room)
+        if wrong:
             raise DataError(what, f"{path}, {field}", _shown(said), f"{_shown(right)}, by the counts", fix)
 
 
@@ -210,8 +214,13 @@ def score(
     rows = count_run(store, release, leniency=leniency, workers=workers, findings=findings, on_event=on_event)
     missing = sum(not row.there for row in rows)
     notes = replace(leniency, allow_missing=False).notes
-    notes += (f"{missing:,} of {len(rows):,} masks missing, counted as empty",) if missing else ()
+    notes += (f"{missing:,} of {len(rows):,} {_MISSING}",) if missing else ()
     return summarise(rows, release, card_of(store, card), notes).with_badge("rescored"), rows
+
+
+def masks_were_missing(notes: Iterable[str]) -> bool:
+    """Whether the notes of a result say that masks were let be missing."""
+    return any(note.endswith(_MISSING) for note in notes)
 
 
 def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Path:
@@ -223,7 +232,7 @@ def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Pa
     lines.writerows([row.id, row.category, *row.counts] for row in rows)
     write_text(_counts_beside(path), text.getvalue())
     content, masks = to_json(result.model_dump(mode="json")), masks_hash((row.id, row.mask) for row in rows)
-    write_record(path, content, masks=masks, release=result.digest, badge="rescored")
+    write_record(path, content, masks=masks, release=result.digest, badge=result.badge_here)
     write_text(path, content)
     return path
 
