@@ -24,6 +24,7 @@ from icvos.handed_in.limits import MOST_MASK_BYTES as MAX_MASK_BYTES
 from icvos.handed_in.names import is_junk, shown
 from icvos.handed_in.nodes import Node, OnDisk, Refused
 from icvos.handed_in.records import card_findings, key_findings, parsed
+from icvos.places import place_at, way_to
 from icvos.results import Timing
 from icvos.types import MethodCard
 
@@ -51,9 +52,15 @@ class RunFile:
 
     key: RunKey | None
     card: dict[str, Any]
-    benchmark: str  # where the release lay on the machine of the run; empty in what was packed
+    benchmark: str  # where the release lay on the machine of the run, or the way to it; empty in what was packed
     where: str
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def remembered(self) -> Path | None:
+        """The release's folder, where it is still there; to be asked of a run's folder only, for a zip comes from somebody else."""
+        place = place_at(self.benchmark, Path(self.where).parent) if self.benchmark else None
+        return place if place and place.is_dir() else None
 
 
 class Prediction:
@@ -108,7 +115,9 @@ class PredictionStore:
         """
         if store := cls.resume(root, key):
             return store
-        write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": str(benchmark.resolve())}))
+        of_images = root.resolve().parent.name == benchmark.resolve().name  # whose runs lie a folder deeper, as their releases do
+        way = way_to(benchmark, root, up=3 if of_images else 2)
+        write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": way}))
         return cls(root, key)
 
     @classmethod
@@ -163,8 +172,8 @@ class PredictionStore:
     @property
     def remembered(self) -> Path | None:
         """The folder of the release that the run was made on, where it is still there. A zip comes from somebody else: not believed."""
-        said = self.about.get("benchmark") if self.root.is_dir() else None
-        return Path(said) if said and Path(said).is_dir() else None
+        run = read_run_file(self.root) if self.key and self.root.is_dir() else None
+        return run.remembered if run else None
 
     @property
     def about(self) -> dict[str, Any]:

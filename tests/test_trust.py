@@ -105,7 +105,7 @@ def test_intervals_of_another_numpy_may_be_of_other_resamples(tmp_path: Path) ->
     forged(path, "intervals", "F", value=[low + 0.04 * (high - low), high])
     assert Result.load(path)
     forged(path, "intervals", "F", value=[low + 0.06 * (high - low), high])
-    with pytest.raises(DataError, match="intervals.F"):
+    with pytest.raises(DataError, match=r"intervals\.F"):
         Result.load(path)
 
 

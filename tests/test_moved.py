@@ -1,0 +1,118 @@
+"""What is moved as a whole still works: releases, runs and candidates remember what lies beside them by the way to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toys import make_coco, make_davis, moving_box
+
+from curation.candidates import CandidateSet
+from icvos.benchmark import Benchmark
+from icvos.places import place_at, way_to
+
+Icvos = Callable[..., Any]
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """A folder with data inside, as the demo leaves it."""
+    make_davis(tmp_path / "demo/data/DAVIS", {"rex": ({1: "dog"}, moving_box()), "tom": ({1: "cat"}, moving_box())})
+    make_coco(tmp_path / "demo/data/COCO")
+    return tmp_path / "demo"
+
+
+def roots_of(folder: Path) -> dict[str, str]:
+    return dict(json.loads((folder / "roots.json").read_text()))
+
+
+def test_a_demo_works_where_it_was_moved(demo: Path, icvos: Icvos, nothing_set: None) -> None:
+    def call(*words: object) -> Any:
+        said = icvos(*words)
+        assert said.code == 0, said.err
+        return said
+
+    call("build", "--data", demo / "data", "--out", demo / "ic-vos")
+    call("run", "--method", "centre-box", "--benchmark", demo / "ic-vos", "--out", demo / "runs")
+    call("build", "--data", demo / "data", "--candidates", demo / "to-review")
+    assert roots_of(demo / "ic-vos") == roots_of(demo / "to-review") == {"coco": "../data/COCO", "davis": "../data/DAVIS"}
+    moved = demo.rename(demo.with_name("elsewhere"))
+    call("verify", moved / "ic-vos")
+    call("run", "--method", "full-frame", "--benchmark", moved / "ic-vos", "--out", moved / "runs")
+    call("score", moved / "runs")  # on the release that the runs remember
+    call("submit", "pack", moved / "runs/centre-box", "--out", moved / "box.zip")
+    call("leaderboard", moved / "runs", "--rescore")
+    call("leaderboard", moved / "runs", "--format", "html", "--out", moved / "board.html", "--episodes", 1)
+    assert CandidateSet.open(moved / "to-review").root("davis") == moved / "data/DAVIS"
+
+
+def test_a_copy_reads_its_own_data_and_not_that_of_the_original(demo: Path, icvos: Icvos) -> None:
+    import shutil
+
+    assert icvos("build", "--data", demo / "data", "--out", demo / "ic-vos").code == 0
+    copy = Path(shutil.copytree(demo, demo.with_name("copy")))
+    assert Benchmark.open(copy / "ic-vos").root("davis") == copy / "data/DAVIS"
+    next((copy / "data/DAVIS").rglob("00003.png")).write_bytes(b"no picture")
+    assert icvos("verify", copy / "ic-vos").code == 3 and icvos("verify", demo / "ic-vos").code == 0
+
+
+def test_data_far_away_is_remembered_by_its_whole_path(demo: Path, tmp_path: Path, icvos: Icvos) -> None:
+    release = tmp_path / "releases/of-mine/ic-vos"
+    assert icvos("build", "--data", demo / "data", "--out", release).code == 0
+    assert roots_of(release)["davis"] == str(demo / "data/DAVIS")
+    moved = release.rename(tmp_path / "ic-vos")
+    assert icvos("verify", moved).code == 0
+
+
+def test_whole_paths_of_earlier_versions_are_read(demo: Path, icvos: Icvos) -> None:
+    assert icvos("build", "--data", demo / "data", "--out", demo / "ic-vos").code == 0
+    assert icvos("run", "--method", "centre-box", "--benchmark", demo / "ic-vos", "--out", demo / "runs").code == 0
+    (demo / "ic-vos/roots.json").write_text(json.dumps({name: str(demo / f"data/{name.upper()}") for name in ("davis", "coco")}))
+    run = demo / "runs/centre-box/run.json"
+    said = json.loads(run.read_text())
+    assert said["benchmark"] == "../../ic-vos"
+    run.write_text(json.dumps({**said, "benchmark": str(demo / "ic-vos")}))
+    assert icvos("verify", demo / "ic-vos").code == 0 and icvos("score", demo / "runs").code == 0
+
+
+def test_images_and_their_runs_are_moved_with_their_pictures(tmp_path: Path, icvos: Icvos, monkeypatch: pytest.MonkeyPatch) -> None:
+    from trees import make_voc
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    make_voc(Path("data/VOC2012"))
+    words = ("--benchmark", "pascal5i", "--fold", 0, "--episodes", 6, "--pascal", "data/VOC2012")
+    assert icvos("fewshot", *words, "--method", "centre-box").code == 0
+    release = next(Path("fewshot").iterdir())
+    assert roots_of(release) == {"pascal": "../../data/VOC2012"}
+    Path("../here").resolve().rename(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "there")
+    said = icvos("score", next(Path("runs").glob("*/centre-box")))
+    assert said.code == 0, said.err
+    assert icvos("leaderboard", "runs", "--format", "html", "--out", "page.html", "--episodes", 1).code == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "up", "said"),
+    [
+        ("room/data", 1, "../data"),
+        ("room/release/inside", 1, "inside"),
+        ("data", 1, None),
+        ("data", 2, "../../data"),
+        ("/data", 9, None),  # all lies below the disk's root: that is no nearness
+    ],
+)
+def test_what_is_near_by_is_remembered_by_the_way(target: str, up: int, said: str | None, tmp_path: Path) -> None:
+    folder, place = tmp_path / "room/release", tmp_path / target
+    assert way_to(place, folder, up=up) == (said or str(place.resolve()))
+    assert place_at(way_to(place, folder, up=up), folder) == place.resolve()
+
+
+def test_a_release_behind_a_link_finds_its_data(demo: Path, tmp_path: Path, icvos: Icvos) -> None:
+    assert icvos("build", "--data", demo / "data", "--out", demo / "ic-vos").code == 0
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links/release").symlink_to(demo / "ic-vos")
+    assert icvos("verify", tmp_path / "links/release").code == 0
