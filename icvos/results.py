@@ -28,6 +28,7 @@ __all__ = [
     "abridged",
     "find_results",
     "is_image_result",
+    "release_label",
     "score_field",
     "signature_of",
 ]
@@ -250,6 +251,11 @@ def signature_of(environment: Mapping[str, str], release: str, digest: str, prot
         "precision": abridged(card.get("precision", "none")),
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+def release_label(benchmark: Mapping[str, str]) -> str:
+    """``name@version#digest`` of the release that a result names, the digest cut to 12 digits."""
+    return f"{benchmark['name']}@{benchmark['version']}#{benchmark['digest'][:12]}"
 
 
 def abridged(said: object) -> str:

@@ -464,7 +464,7 @@ def test_two_on_the_command_line(icvos: Callable[..., Any], runs: Path) -> None:
     said = icvos("compare", runs / "a", runs / "b", "--protocol", "native@1")
     assert said.code == 0 and said.err == ""
     for words in (
-        "a less b in J&F, ic-vos@1 under native@1: 5 clips, 6 tubes",
+        "a less b in J&F, ic-vos@1#dddddddddddd under native@1: 5 clips, 6 tubes",
         "+10.00 [+10.00, +10.00]",
         "a wins on 6, ties on 0",
         "0.0625",

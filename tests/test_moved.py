@@ -78,23 +78,6 @@ def test_whole_paths_of_earlier_versions_are_read(demo: Path, icvos: Icvos) -> N
     assert icvos("verify", demo / "ic-vos").code == 0 and icvos("score", demo / "runs").code == 0
 
 
-def test_images_and_their_runs_are_moved_with_their_pictures(tmp_path: Path, icvos: Icvos, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trees import make_voc
-
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    make_voc(Path("data/VOC2012"))
-    words = ("--benchmark", "pascal5i", "--fold", 0, "--episodes", 6, "--pascal", "data/VOC2012")
-    assert icvos("fewshot", *words, "--method", "centre-box").code == 0
-    release = next(Path("fewshot").iterdir())
-    assert roots_of(release) == {"pascal": "../../data/VOC2012"}
-    Path("../here").resolve().rename(tmp_path / "there")
-    monkeypatch.chdir(tmp_path / "there")
-    said = icvos("score", next(Path("runs").glob("*/centre-box")))
-    assert said.code == 0, said.err
-    assert icvos("leaderboard", "runs", "--format", "html", "--out", "page.html", "--episodes", 1).code == 0
-
-
 @pytest.mark.parametrize(
     ("target", "up", "said"),
     [
