@@ -1,18 +1,21 @@
 """Where things lie on this machine, remembered in files beside what needs them.
 
-A folder that lies near by is remembered by the way to it, so that both may be moved together; any other by its whole path. Files of
-earlier versions, with whole paths only, are read alike.
+A release remembers sources that lie near by with the way to them, so that both may be moved together; any other with its whole path,
+as earlier versions do all of them. A run remembers its release with its whole path, and knows it by its digest, so that it is found
+beside the run, too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from icvos.errors import DataError
-from icvos.files import read_json, to_json, write_text
+from icvos.files import read_data, read_json, to_json, write_text
 
+RELEASE_FILES = ("manifest.json", "pictures.jsonl", "episodes.jsonl")  # what a digest is of: those that a release has, in this order
 ROOTS = "roots.json"  # beside a release or a set of candidates: source -> folder
 
 
@@ -46,3 +49,20 @@ def read_roots(folder: Path) -> dict[str, Path]:
     if not isinstance(said, dict) or not all(isinstance(root, str) for root in said.values()):
         raise DataError("not a list of roots", path, expected="{source: folder}", fix="remove the file, then say --data DIR")
     return {name: place_at(root, folder) for name, root in said.items()}
+
+
+def find_release(said: str, run: Path, digest: str) -> Path | None:
+    """The release with this digest that a run remembers at `said`: around the run's folder by the same name, where both were moved or
+    copied together; else at that place, if there is a folder.
+    """
+    place = Path(said)
+    for around in run.resolve().parents[:3]:
+        for names in (place.parts[-1:], place.parts[-2:]):
+            if _is_release(around.joinpath(*names), digest):
+                return around.joinpath(*names)
+    return place if place.is_dir() else None
+
+
+def _is_release(folder: Path, digest: str) -> bool:
+    files = [folder / name for name in RELEASE_FILES if (folder / name).is_file()]
+    return bool(files) and hashlib.sha256(b"\0".join(map(read_data, files))).hexdigest() == digest

@@ -24,7 +24,7 @@ from icvos.handed_in.limits import MOST_MASK_BYTES as MAX_MASK_BYTES
 from icvos.handed_in.names import is_junk, shown
 from icvos.handed_in.nodes import Node, OnDisk, Refused
 from icvos.handed_in.records import card_findings, key_findings, parsed
-from icvos.places import place_at, way_to
+from icvos.places import find_release
 from icvos.results import Timing
 from icvos.types import MethodCard
 
@@ -52,15 +52,17 @@ class RunFile:
 
     key: RunKey | None
     card: dict[str, Any]
-    benchmark: str  # where the release lay on the machine of the run, or the way to it; empty in what was packed
+    benchmark: str  # where the release lay on the machine of the run; empty in what was packed
     where: str
     findings: tuple[Finding, ...] = ()
 
     @property
     def remembered(self) -> Path | None:
-        """The release's folder, where it is still there; to be asked of a run's folder only, for a zip comes from somebody else."""
-        place = place_at(self.benchmark, Path(self.where).parent) if self.benchmark else None
-        return place if place and place.is_dir() else None
+        """The release's folder, beside the run where both were moved together, or where it was, if it is still there.
+
+        To be asked of a run's folder only, for a zip comes from somebody else.
+        """
+        return find_release(self.benchmark, Path(self.where).parent, self.key.digest) if self.benchmark and self.key else None
 
 
 class Prediction:
@@ -115,9 +117,7 @@ class PredictionStore:
         """
         if store := cls.resume(root, key):
             return store
-        of_images = root.resolve().parent.name == benchmark.resolve().name  # whose runs lie a folder deeper, as their releases do
-        way = way_to(benchmark, root, up=3 if of_images else 2)
-        write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": way}))
+        write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": str(benchmark.resolve())}))
         return cls(root, key)
 
     @classmethod

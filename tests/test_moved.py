@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from toys import make_coco, make_davis, moving_box
 from curation.candidates import CandidateSet
 from icvos.benchmark import Benchmark
 from icvos.places import place_at, way_to
+from icvos.store import PredictionStore
 
 Icvos = Callable[..., Any]
 
@@ -50,8 +52,6 @@ def test_a_demo_works_where_it_was_moved(demo: Path, icvos: Icvos, nothing_set: 
 
 
 def test_a_copy_reads_its_own_data_and_not_that_of_the_original(demo: Path, icvos: Icvos) -> None:
-    import shutil
-
     assert icvos("build", "--data", demo / "data", "--out", demo / "ic-vos").code == 0
     copy = Path(shutil.copytree(demo, demo.with_name("copy")))
     assert Benchmark.open(copy / "ic-vos").root("davis") == copy / "data/DAVIS"
@@ -71,10 +71,6 @@ def test_whole_paths_of_earlier_versions_are_read(demo: Path, icvos: Icvos) -> N
     assert icvos("build", "--data", demo / "data", "--out", demo / "ic-vos").code == 0
     assert icvos("run", "--method", "centre-box", "--benchmark", demo / "ic-vos", "--out", demo / "runs").code == 0
     (demo / "ic-vos/roots.json").write_text(json.dumps({name: str(demo / f"data/{name.upper()}") for name in ("davis", "coco")}))
-    run = demo / "runs/centre-box/run.json"
-    said = json.loads(run.read_text())
-    assert said["benchmark"] == "../../ic-vos"
-    run.write_text(json.dumps({**said, "benchmark": str(demo / "ic-vos")}))
     assert icvos("verify", demo / "ic-vos").code == 0 and icvos("score", demo / "runs").code == 0
 
 
@@ -92,6 +88,17 @@ def test_what_is_near_by_is_remembered_by_the_way(target: str, up: int, said: st
     folder, place = tmp_path / "room/release", tmp_path / target
     assert way_to(place, folder, up=up) == (said or str(place.resolve()))
     assert place_at(way_to(place, folder, up=up), folder) == place.resolve()
+
+
+def test_a_run_finds_its_release_by_its_digest_beside_it_or_where_it_was(demo: Path, tmp_path: Path, icvos: Icvos) -> None:
+    assert icvos("build", "--data", demo / "data", "--out", demo / "ic-vos").code == 0
+    assert icvos("run", "--method", "centre-box", "--benchmark", demo / "ic-vos", "--out", demo / "runs").code == 0
+    alone = Path(shutil.copytree(demo / "runs", tmp_path / "alone/runs")) / "centre-box"
+    assert PredictionStore.open(alone).remembered == demo / "ic-vos"
+    copy = Path(shutil.copytree(demo / "ic-vos", tmp_path / "alone/ic-vos"))
+    assert PredictionStore.open(alone).remembered == copy
+    (copy / "episodes.jsonl").write_text("")  # of the same name, and another release
+    assert PredictionStore.open(alone).remembered == demo / "ic-vos"
 
 
 def test_a_release_behind_a_link_finds_its_data(demo: Path, tmp_path: Path, icvos: Icvos) -> None:

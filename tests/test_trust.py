@@ -302,3 +302,14 @@ def test_what_cannot_be_rescored_is_told_and_stays(icvos: Icvos, room: Path) -> 
     said = icvos("leaderboard", room / "runs", "--rescore", "--format", "json")
     assert said.code == 0 and "not rescored" in said.err and "the predictions have faults" in said.err
     assert sorted(row["badge"] for row in json.loads(said.out)["rows"]) == [REPORTED, "rescored"]
+
+
+def test_the_published_schema_takes_records(icvos: Icvos, room: Path) -> None:
+    jsonschema = pytest.importorskip("jsonschema", reason="comes with the report extra")
+    schema = json.loads(icvos("schema", "record").out)
+    record = json.loads(record_path(result_of(room)).read_text())
+    jsonschema.validate(record, schema)
+    jsonschema.validate(record | {"seal": None}, schema)
+    for wrong in ({"seal": "x"}, {"badge": REPORTED}, {"more": 1}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(record | wrong, schema)
