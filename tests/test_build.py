@@ -500,11 +500,11 @@ def test_a_write_that_is_interrupted_leaves_no_release(
     assert contents(tmp_path / "R") == contents(toy_release)
 
 
-def test_a_release_is_called_by_its_sources_unless_it_is_named(icvos: Command, tmp_path: Path) -> None:
+def test_a_release_is_called_by_its_sources_unless_it_is_named(icvos: Icvos, tmp_path: Path) -> None:
     data = tmp_path / "data"
     make_davis(data / "DAVIS", two_clips())
     make_mose(data / "MOSE", {"m1": moving_box()})
-    (tmp_path / "labels.csv").write_text("source,clip,object,label\nmose,m1,1,dog\n")
+    (tmp_path / "labels.csv").write_text("source,clip,object,class,who,when,how\nmose,m1,1,dog,Ann,,\n")
     make_coco(data / "COCO")
 
     def named(folder: str, *words: object) -> str:
