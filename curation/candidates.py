@@ -18,10 +18,10 @@ from icvos.benchmark import Name, Pattern, Sha256, Side
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.files import json_fault, parse_json, read_data, to_json, write_text
+from icvos.places import read_roots, write_roots
 from icvos.types import Clip, Encoding, Frame, Tube
 
 CANDIDATES = "candidates.json"
-ROOTS = "roots.json"
 DECISIONS = "decisions.jsonl"  # beside them, what reviewers say of them
 
 
@@ -96,9 +96,7 @@ class CandidateSet:
             content = CandidateFile.model_validate(parse_json(data, path))
         except ValidationError as error:
             raise DataError("not a file of candidates", path, json_fault(error), "icvos-candidates/1", "make it again") from error
-        beside = folder / ROOTS
-        known = {name: Path(root) for name, root in parse_json(read_data(beside), beside).items()} if beside.is_file() else {}
-        return cls(folder, content.tubes, content.rules, hashlib.sha256(data).hexdigest(), known | dict(roots or {}))
+        return cls(folder, content.tubes, content.rules, hashlib.sha256(data).hexdigest(), read_roots(folder) | dict(roots or {}))
 
     def root(self, source: str) -> Path:
         """Where a source lies.
@@ -124,5 +122,5 @@ def write_candidates(folder: Path, tubes: Sequence[CandidateTube], rules: Mappin
         fix = "give another folder, or move these away first"
         raise UserInputError("decisions about other candidates are here", folder, expected="a folder without decisions", fix=fix)
     write_text(path, text)
-    write_text(folder / ROOTS, to_json({name: str(root.resolve()) for name, root in sorted(roots.items())}))
+    write_roots(folder, roots)
     return CandidateSet.open(folder)

@@ -11,8 +11,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from curation.known_issues import carried
+from curation.sources.catalogue import ENTRIES
 from curation.sources.coco import Coco, SupportCandidate
 from icvos.benchmark import (
+    MANIFEST,
+    SUPPORT_SOURCE,
     Benchmark,
     ClipRecord,
     EpisodeRecord,
@@ -25,13 +28,27 @@ from icvos.benchmark import (
     write_release,
 )
 from icvos.errors import DataError, Finding
-from icvos.files import map_files, sha256_file, sha256_text
+from icvos.files import map_files, read_json, sha256_file, sha256_text
 from icvos.masks import image_size, size_text
 from icvos.types import Clip, Size, Tube
 
 DRAWS = 5
 AGAIN = "fetch the data set again"
 OnProgress = Callable[[int, int], None]  # files done, files in all
+
+
+def release_name(folder: Path, sources: Iterable[str], shots: int = 1, *, how: str = "") -> str:
+    """What a release is called where nobody says: by its sources, ``davis-mose-lvos2``, and its shots where they are several.
+
+    A release that lies in `folder` already keeps its name, so that the command that made it can be given again. `how` is a last word.
+    """
+    if (folder / MANIFEST).is_file():
+        data = read_json(folder / MANIFEST)
+        if isinstance(data, dict) and isinstance(named := data.get("name"), str):
+            return named
+    known = [*ENTRIES]
+    videos = sorted({*sources} - {SUPPORT_SOURCE}, key=lambda name: (known.index(name) if name in known else len(known), name))
+    return "-".join([*videos, *([f"{shots}shot"] if shots > 1 else []), *([how] if how else [])])
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from typing import TypeAlias
 
 from curation.attributes import Attributes, measure
 from curation.published import DatasetRow
-from icvos.aggregate import length_group
 from icvos.benchmark import Benchmark, ClipRecord, TubeRecord
 from icvos.categories import BY_ID
 from icvos.errors import DataError
 from icvos.parallel import core_count, in_processes
+from icvos.totals import length_group
 
 # Pixels of all frames with masks, about 10,000 at 480p: below them one process is done before a second one is worth its start.
 FEW_FOR_PROCESSES = 4 * 10**9
@@ -132,7 +132,7 @@ def statistics(benchmark: Benchmark, *, workers: int | None = None, on_clip: OnC
         name=manifest.name,
         version=manifest.version,
         digest=benchmark.digest,
-        row=DatasetRow(f"{manifest.name}@{manifest.version}", len(clips), frames / len(clips), frames, len(classes), "mask"),
+        row=DatasetRow(benchmark.label, len(clips), frames / len(clips), frames, len(classes), "mask"),
         masks=sum(tube.masks for tube in tubes),
         episodes=len(benchmark.records),
         supports=len({support.image_id for record in benchmark.records for support in record.supports}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,32 +13,26 @@ from typing import Any
 import numpy as np
 
 from icvos import __version__
+from icvos.badges import Badge, masks_hash, write_record
 from icvos.benchmark import Benchmark
-from icvos.cards import seen_in_training
 from icvos.errors import Finding
 from icvos.files import to_json, write_text
 from icvos.metrics import decay, recall
 from icvos.protocol import ScoringProtocol
-from icvos.results import Badge, Coverage, Result, Scores, TubeScores
+from icvos.results import Result
+from icvos.scores import Coverage, Scores, TubeScores
 from icvos.scoring import STRICT, FrameScores, Leniency, TubeTable, score_frames
-from icvos.stats import cluster_interval, spread
 from icvos.store import PredictionStore
+from icvos.totals import bootstrap_intervals, mean_scores, totals_of
 from icvos.types import MethodCard
 
 RESULTS = "results"
-LENGTHS = ((100, "up to 100 frames"), (500, "101 to 500 frames"))
-LONGEST = "over 500 frames"
 
 
 def summarise_frames(frames: FrameScores) -> Scores:
     """The scores of one episode from its frames, of which there is at least one."""
     j, f = float(np.mean(frames.J)), float(np.mean(frames.F))
     return Scores(j, f, (j + f) / 2, recall(frames.J), recall(frames.F), decay(frames.J), decay(frames.F), frames.J[0], frames.F[0])
-
-
-def mean_scores(rows: Iterable[Scores]) -> Scores:
-    """Field by field, the mean of at least one row."""
-    return Scores(*(float(np.mean(column)) for column in zip(*map(astuple, rows), strict=True)))
 
 
 def summarise(
@@ -53,16 +47,17 @@ def summarise(
     """The result of frame scores: mean over frames, then over a tube's draws, then over tubes."""
     tubes = tuple(_tube_scores(table, benchmark) for table in tables if table.expected)
     unscored = len(tables) - len(tubes)
+    totals = totals_of(tubes, card, bootstrap_intervals)
     return Result(
         method=dict(card),
         benchmark={"name": benchmark.manifest.name, "version": benchmark.manifest.version, "digest": benchmark.digest},
         protocol=protocol.id,
         environment={"icvos": __version__, "numpy": version("numpy"), "scipy": version("scipy")},
-        coverage=Coverage(sum(table.expected for table in tables), sum(table.present for table in tables)),
-        overall=mean_scores(tube.mean for tube in tubes),
-        intervals={name: _interval(tubes, pick) for name, pick in _RANKED.items()},
-        support_spread=spread([[scores.JF for scores in tube.draws.values()] for tube in tubes]),
-        groups=_groups(tubes, card),
+        coverage=Coverage(totals.expected, sum(table.present for table in tables)),
+        overall=totals.overall,
+        intervals=totals.intervals,
+        support_spread=totals.support_spread,
+        groups=totals.groups,
         tubes=tubes,
         notes=leniency.notes + ((f"{unscored} tubes without a frame to score left out",) if unscored else ()),
         badge=badge,
@@ -93,7 +88,8 @@ def score(
     """
     tables = score_frames(store, benchmark, protocol=protocol, leniency=leniency, workers=workers, findings=findings, on_event=on_event)
     known = card_of(store, card)
-    return summarise(tables, benchmark, protocol=protocol, card=known, leniency=leniency, badge=badge), tables
+    result = summarise(tables, benchmark, protocol=protocol, card=known, leniency=leniency, badge=badge)
+    return replace(result, scored_here=True), tables
 
 
 def card_of(store: PredictionStore, card: Mapping[str, Any] | None = None) -> Mapping[str, Any]:
@@ -106,8 +102,8 @@ def method_card(name: str) -> dict[str, Any]:
     return asdict(MethodCard(name, summary="masks handed in"))
 
 
-def save(result: Result, tables: Iterable[TubeTable], store: PredictionStore, folder: Path) -> Path:
-    """Write the result, its frame scores and the run's timing into `folder`; returns the result's path.
+def save(result: Result, tables: Sequence[TubeTable], store: PredictionStore, folder: Path) -> Path:
+    """Write the result, its frame scores, the run's timing and the record of what was scored into `folder`; returns the result's path.
 
     The result is written last: where it is, the others are.
     """
@@ -120,8 +116,10 @@ def save(result: Result, tables: Iterable[TubeTable], store: PredictionStore, fo
         }
         write_text(folder / f"{result.protocol}.timing.json", to_json(totals))
     write_text(folder / f"{result.protocol}.frames.csv", frames_csv(tables))
-    path = folder / f"{result.protocol}.json"
-    result.save(path)
+    path, content = folder / f"{result.protocol}.json", result.as_text()
+    masks = masks_hash((draw.episode, draw.masks) for table in tables for draw in table.draws)
+    write_record(path, content, masks=masks, release=result.benchmark["digest"], badge=result.badge_here)
+    write_text(path, content)
     return path
 
 
@@ -136,40 +134,8 @@ def frames_csv(tables: Iterable[TubeTable]) -> str:
     return text.getvalue()
 
 
-_RANKED: dict[str, Callable[[Scores], float]] = {"J&F": lambda s: s.JF, "J": lambda s: s.J, "F": lambda s: s.F}
-
-
 def _tube_scores(table: TubeTable, benchmark: Benchmark) -> TubeScores:
     tube = benchmark.tubes[table.tube]
     draws = {draw.episode.rpartition("#")[2]: summarise_frames(draw) for draw in table.draws}
     frames = len(table.draws[0].frames)
     return TubeScores(tube.id, tube.clip.source, tube.clip.name, tube.category.name, frames, mean_scores(draws.values()), draws)
-
-
-def _interval(tubes: Sequence[TubeScores], pick: Callable[[Scores], float]) -> tuple[float, float] | None:
-    by_clip: dict[str, list[float]] = {}
-    for tube in tubes:
-        by_clip.setdefault(f"{tube.source}/{tube.clip}", []).append(pick(tube.mean))
-    return cluster_interval(by_clip)
-
-
-def _groups(tubes: Sequence[TubeScores], card: Mapping[str, Any]) -> dict[str, dict[str, Scores]]:
-    trained = _grouped((seen, tube.mean) for tube in tubes if (seen := seen_in_training(card, tube.category)))
-    return {
-        "class": _grouped((tube.category, tube.mean) for tube in tubes),
-        "source": _grouped((tube.source, tube.mean) for tube in tubes),
-        "length": _grouped((length_group(tube.frames), tube.mean) for tube in tubes),
-        "support": _grouped((draw, scores) for tube in tubes for draw, scores in tube.draws.items()),
-    } | ({"training": trained} if trained else {})
-
-
-def _grouped(pairs: Iterable[tuple[str, Scores]]) -> dict[str, Scores]:
-    groups: dict[str, list[Scores]] = {}
-    for name, scores in pairs:
-        groups.setdefault(name, []).append(scores)
-    return {name: mean_scores(groups[name]) for name in sorted(groups)}
-
-
-def length_group(frames: int) -> str:
-    """The group of clips of about this many frames, in words."""
-    return next((name for most, name in LENGTHS if frames <= most), LONGEST)

@@ -107,7 +107,8 @@ def score(
         run: what `run` gave, a run's folder, or a folder of masks ``<source>/<clip>/<class>#s0/<frame>.png``.
         benchmark: what `load_benchmark` gave, or takes; by default the release that the run remembers.
         protocol: how masks become numbers (docs/protocol.md).
-        out: where the result goes; by default ``results`` in the run. That of a folder of masks is written only where this says.
+        out: where the result goes, and the record by which boards made here know it (`icvos.badges`); by default ``results`` in the
+            run. That of a folder of masks is written only where this says.
         allow_missing: masks that are not there count 0 instead of being refused.
         resize: masks of another size are resampled instead of being refused.
         workers: as in `run`.

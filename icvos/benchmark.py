@@ -17,15 +17,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
-from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
+from icvos.files import json_fault, parse_json, read_data, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle
+from icvos.places import ROOTS, read_roots, write_roots
 from icvos.protocol import ScoringProtocol, protocol_named
 from icvos.types import RLE, Category, Clip, Encoding, Episode, Frame, Support, Tube
 
 MANIFEST = "manifest.json"
 EPISODES = "episodes.jsonl"
-ROOTS = "roots.json"
 FORMAT = "icvos-release/1"
 AGAIN = "fetch the release again, or remove the folder and build it again"
 SUPPORT_SOURCE = "coco"  # the key of the support images' root
@@ -196,7 +196,7 @@ class Benchmark:
             raise UserInputError(
                 "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR"
             )
-        known = _remembered_roots(path / ROOTS) | dict(roots or {})
+        known = read_roots(path) | dict(roots or {})
         manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
         digest = hashlib.sha256(manifest_bytes + b"\0" + episode_bytes).hexdigest()
         manifest, records = _parse_manifest(path / MANIFEST, manifest_bytes), _parse_episodes(path / EPISODES, episode_bytes)
@@ -322,7 +322,7 @@ def write_release(path: Path, manifest: Manifest, records: Sequence[EpisodeRecor
     lines = "".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
     refuse_other_files(path)
     _refuse_other_release(path, manifest, lines)
-    write_text(path / ROOTS, to_json({name: str(root.resolve()) for name, root in sorted(roots.items())}))
+    write_roots(path, roots)
     write_text(path / EPISODES, lines)
     write_text(path / MANIFEST, manifest_text)  # last: with it the release is there
     return Benchmark.open(path)
@@ -361,13 +361,6 @@ def _refuse_other_release(path: Path, manifest: Manifest, episode_lines: str) ->
         raise UserInputError(
             f"the folder belongs to another release, `{field}` differs", path, *values, fix="give another --out, or remove the folder"
         )
-
-
-def _remembered_roots(path: Path) -> dict[str, Path]:
-    remembered = read_json(path) if path.exists() else {}
-    if not isinstance(remembered, dict) or not all(isinstance(root, str) for root in remembered.values()):
-        raise DataError("not a list of roots", path, expected="{source: folder}", fix="remove the file, then say --data DIR")
-    return {name: Path(root) for name, root in remembered.items()}
 
 
 def _parse_manifest(path: Path, content: bytes) -> Manifest:

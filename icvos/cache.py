@@ -16,6 +16,11 @@ def cache_folder(room: str) -> Path:
     return Path(pooch.os_cache("icvos")) / room
 
 
+def key_file() -> Path:
+    """The key that seals what was scored here (`icvos.badges`); where it is lost, results must be scored again to be vouched for."""
+    return cache_folder("keys") / "badges.key"
+
+
 def cached_folder(kind: str, about: Path, state: Sequence[object]) -> Path:
     """A folder for what was read of `about` while it was in this state (its size, its time); another state has another folder."""
     key = sha256(repr((str(about.resolve()), *state)).encode()).hexdigest()[:16]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from icvos.errors import DataError, UserInputError, did_you_mean
-from icvos.results import Result, Scores, Timing, abridged
+from icvos.results import Result, Scores, Timing, abridged, release_label
 
 KINDS = ("method", "ceiling", "floor")  # in the order of the board
 
@@ -79,9 +79,8 @@ def _refuse_releases(entries: list[Entry]) -> None:
     by_digest = _grouped((entry.result.benchmark["digest"], entry) for entry in entries)
     if len(by_digest) > 1:
         by_release: dict[str, list[Entry]] = {}
-        for digest, group in by_digest.items():
-            release = group[0].result.benchmark
-            by_release[f"{release['name']}@{release['version']}#{digest[:12]}"] = group
+        for group in by_digest.values():
+            by_release[release_label(group[0].result.benchmark)] = group
         raise UserInputError(
             "results on different releases of the benchmark cannot be compared",
             found=_listed(by_release),

@@ -7,86 +7,37 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, get_args
 
+from icvos.badges import REPORTED, Badge, badge_of
 from icvos.cards import card_faults, seen_clips, validation_clips
 from icvos.errors import DataError
-from icvos.files import read_json, to_json, write_text
+from icvos.files import parse_json, read_data, read_json, to_json, write_text
+from icvos.scores import Coverage, Scores, TubeScores, score_field
+from icvos.totals import Disagreement, disagreements
+
+__all__ = [
+    "Coverage",
+    "Result",
+    "Scores",
+    "Timing",
+    "TubeScores",
+    "abridged",
+    "find_results",
+    "is_image_result",
+    "release_label",
+    "score_field",
+    "signature_of",
+]
 
 FORMAT = "icvos-result/1"
 IMAGE_FORMAT = "icvos-image-result/1"  # of `icvos.fewshot.results`
-Badge: TypeAlias = Literal["rescored", "rerun"]
 _SHA256 = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
+_COMPANIONS = (".timing.json", ".record.json")  # ends of names of what lies beside a result
 _LONGEST = 80  # characters of a card's field in a signature
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """What is said of a tube, a group of tubes, or a whole run.
-
-    J is region similarity, F contour accuracy, JF their mean; recall is the part of frames above 0.5; decay the mean of
-    the first quarter of a clip less that of the last; first the value on the first frame.
-    """
-
-    J: float
-    F: float
-    JF: float
-    J_recall: float
-    F_recall: float
-    J_decay: float
-    F_decay: float
-    J_first: float
-    F_first: float
-
-    def as_dict(self) -> dict[str, float]:
-        """The same under the names of the field: ``J&F`` for JF."""
-        return {"J&F" if name == "JF" else name: value for name, value in asdict(self).items()}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, float]) -> Scores:
-        """The reverse of `as_dict`.
-
-        Raises:
-            TypeError, ValueError: a score is missing, unknown, or no finite number.
-        """
-        scores = cls(**{("JF" if name == "J&F" else name): value for name, value in values.items()})
-        if wrong := [name for name, value in values.items() if isinstance(value, str | bool) or not isfinite(value)]:
-            raise ValueError(f"{wrong[0]} is {values[wrong[0]]!r}")
-        return scores
-
-
-def score_field(name: str) -> str:
-    """The attribute of `Scores` that a score's name stands for: JF for ``J&F``."""
-    return "JF" if name == "J&F" else name
-
-
-@dataclass(frozen=True, slots=True)
-class TubeScores:
-    """The scores of one tube: its mean over the support draws, and each draw."""
-
-    id: str
-    source: str
-    clip: str
-    category: str
-    frames: int  # frames scored
-    mean: Scores
-    draws: dict[str, Scores]  # "s0" -> ...
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """How much of the release was predicted: masks expected and present (absent ones count 0, never left out)."""
-
-    expected: int
-    present: int
-
-    @property
-    def part(self) -> float:
-        """Present over expected, in [0, 1]."""
-        return self.present / self.expected if self.expected else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +86,9 @@ class Result:
 
     `intervals` holds 95 % intervals of J, F and J&F from a bootstrap over clips (None with fewer than two clips);
     `groups` the means by ``class``, ``source``, ``length`` and ``support``; `support_spread` the standard deviation of
-    J&F over the draws, averaged over tubes. `badge` says who vouches: ``rescored``, the masks were scored here; ``rerun``,
-    whoever scored them also ran the method from its code. Numbers that a paper printed are ``reported`` and are no results.
+    J&F over the draws, averaged over tubes. `badge` is what whoever scored says: ``rescored``, masks were scored; ``rerun``,
+    by whoever ran the method from its code. `scored_here` is no part of the file: whether that was done on this machine
+    (`icvos.badges`). Numbers that a paper printed are ``reported`` and are no results.
     """
 
     method: dict[str, Any]  # the method's card as plain data
@@ -151,6 +103,12 @@ class Result:
     tubes: tuple[TubeScores, ...]
     notes: tuple[str, ...] = field(default=())  # "resized predictions", "missing masks allowed"
     badge: Badge = "rescored"
+    scored_here: bool = field(default=False, compare=False)
+
+    @property
+    def badge_here(self) -> str:
+        """The badge that a board made here may show: the result's own where it was scored here, else that its author reports it."""
+        return self.badge if self.scored_here else REPORTED
 
     @property
     def signature(self) -> str:
@@ -175,16 +133,21 @@ class Result:
 
     def save(self, path: Path) -> None:
         """Write the result to `path`, whole or not at all."""
-        write_text(path, to_json(_plain(self)))
+        write_text(path, self.as_text())
+
+    def as_text(self) -> str:
+        """What its file holds."""
+        return to_json(_plain(self))
 
     @classmethod
     def load(cls, path: Path) -> Result:
-        """The result stored at `path`.
+        """The result stored at `path`, every total of which is derived again from its tubes.
 
         Raises:
-            DataError: it is not a result file of this format.
+            DataError: it is not a result file of this format, or holds a number that does not follow from its tubes.
         """
-        data = read_json(path)
+        content = read_data(path)
+        data = parse_json(content, path)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
             raise DataError("not a result file", path, found=found, expected=FORMAT, fix="score the run again")
@@ -211,7 +174,18 @@ class Result:
                 raise ValueError("a signature that is not its own")
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             raise DataError("incomplete result file", path, found=f"{type(error).__name__} {error}", fix="score the run again") from error
-        return result
+        _refuse_disagreements(path, result, data["coverage"])
+        return replace(result, scored_here=badge_of(path, content, release=result.benchmark["digest"]) == result.badge)
+
+
+def _refuse_disagreements(path: Path, result: Result, coverage: Mapping[str, Any]) -> None:
+    """Refuse a file whose numbers do not follow from its tubes, and name the field."""
+    wrong = next(disagreements(result), None)
+    if wrong is None and coverage.get("part") != result.coverage.part:
+        wrong = Disagreement("coverage.part", repr(coverage.get("part")), f"{result.coverage.part!r}, present over expected")
+    if wrong is not None:
+        where = f"{path}, {wrong.field}"
+        raise DataError("a result that does not follow from its own tubes", where, wrong.found, wrong.expected, "score the run again")
 
 
 def find_results(roots: list[Path]) -> Iterator[Path]:
@@ -225,7 +199,7 @@ def find_results(roots: list[Path]) -> Iterator[Path]:
         if not root.exists():
             raise DataError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
         for path in [root] if root.is_file() else sorted(root.rglob("*@*.json")):
-            if path.resolve() not in seen and not path.name.endswith(".timing.json"):
+            if path.resolve() not in seen and not path.name.endswith(_COMPANIONS):
                 seen.add(path.resolve())
                 yield path
 
@@ -239,7 +213,8 @@ def is_image_result(path: Path) -> bool:
 def _plain(result: Result) -> dict[str, Any]:
     data: dict[str, Any] = {"format": FORMAT, "signature": result.signature}
     for entry in fields(result):
-        data[entry.name] = getattr(result, entry.name)
+        if entry.name != "scored_here":
+            data[entry.name] = getattr(result, entry.name)
     data["coverage"] = {**asdict(result.coverage), "part": result.coverage.part}
     data["overall"] = result.overall.as_dict()
     data["groups"] = {group: {k: v.as_dict() for k, v in rows.items()} for group, rows in result.groups.items()}
@@ -281,6 +256,11 @@ def signature_of(environment: Mapping[str, str], release: str, digest: str, prot
         "precision": abridged(card.get("precision", "none")),
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+def release_label(benchmark: Mapping[str, str]) -> str:
+    """``name@version#digest`` of the release that a result names, the digest cut to 12 digits."""
+    return f"{benchmark['name']}@{benchmark['version']}#{benchmark['digest'][:12]}"
 
 
 def abridged(said: object) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from icvos import aggregate
+from icvos.badges import Badge
 from icvos.benchmark import Benchmark
 from icvos.errors import Finding, UserInputError
 from icvos.fewshot import results as images
@@ -16,7 +17,7 @@ from icvos.fewshot.release import ImageRelease, is_image_release
 from icvos.fewshot.results import ImageResult
 from icvos.handed_in.masks import STRICT, Leniency
 from icvos.protocol import ScoringProtocol, protocol_named
-from icvos.results import Badge, Result
+from icvos.results import Result
 from icvos.store import PredictionStore
 
 Release: TypeAlias = Benchmark | ImageRelease

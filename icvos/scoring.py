@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from pathlib import Path
 
@@ -43,6 +43,7 @@ class FrameScores:
     frames: tuple[str, ...]
     J: tuple[float, ...]
     F: tuple[float, ...]
+    masks: str = field(default="", compare=False)  # one hash over the masks that were read
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,14 +208,14 @@ class _TubeScorer:
 
     def table(self) -> TubeTable:
         """What was found."""
-        draws = tuple(self._draw(episode_id, row) for episode_id, row in zip(self.episode_ids, self.rows, strict=True))
+        draws = tuple(self._draw(*draw) for draw in zip(self.episode_ids, self.rows, self.masks, strict=True))
         present = sum(value is not None for row in self.rows for value in row)
         findings = tuple(finding for masks in self.masks for finding in masks.findings)
         return TubeTable(self.tube.id, draws, len(self.frames) * len(draws), present, findings)
 
-    def _draw(self, episode_id: str, row: Sequence[tuple[float, float] | None]) -> FrameScores:
-        values = [value or (0.0, 0.0) for value in row]
-        return FrameScores(episode_id, tuple(frame.id for frame in self.frames), tuple(j for j, _ in values), tuple(f for _, f in values))
+    def _draw(self, episode_id: str, row: Sequence[tuple[float, float] | None], masks: EpisodeMasks) -> FrameScores:
+        values, frames = [value or (0.0, 0.0) for value in row], tuple(frame.id for frame in self.frames)
+        return FrameScores(episode_id, frames, tuple(j for j, _ in values), tuple(f for _, f in values), masks.sha256)
 
     def _compared(self, frame: Frame, truth: Prepared) -> Iterator[tuple[float, float] | None]:
         seen: dict[bytes, tuple[float, float]] = {}  # draws often agree, and then so do the bytes

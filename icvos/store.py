@@ -24,6 +24,7 @@ from icvos.handed_in.limits import MOST_MASK_BYTES as MAX_MASK_BYTES
 from icvos.handed_in.names import is_junk, shown
 from icvos.handed_in.nodes import Node, OnDisk, Refused
 from icvos.handed_in.records import card_findings, key_findings, parsed
+from icvos.places import find_release
 from icvos.results import Timing
 from icvos.types import MethodCard
 
@@ -54,6 +55,14 @@ class RunFile:
     benchmark: str  # where the release lay on the machine of the run; empty in what was packed
     where: str
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def remembered(self) -> Path | None:
+        """The release's folder, beside the run where both were moved together, or where it was, if it is still there.
+
+        To be asked of a run's folder only, for a zip comes from somebody else.
+        """
+        return find_release(self.benchmark, Path(self.where).parent, self.key.digest) if self.benchmark and self.key else None
 
 
 class Prediction:
@@ -163,8 +172,8 @@ class PredictionStore:
     @property
     def remembered(self) -> Path | None:
         """The folder of the release that the run was made on, where it is still there. A zip comes from somebody else: not believed."""
-        said = self.about.get("benchmark") if self.root.is_dir() else None
-        return Path(said) if said and Path(said).is_dir() else None
+        run = read_run_file(self.root) if self.key and self.root.is_dir() else None
+        return run.remembered if run else None
 
     @property
     def about(self) -> dict[str, Any]:

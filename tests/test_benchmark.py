@@ -231,7 +231,7 @@ def test_the_digest_stands_for_both_files_and_for_nothing_else(release: Path) ->
     before = Benchmark.open(release)
     (release / ROOTS).unlink()
     assert Benchmark.open(release).digest == before.digest
-    assert before.label == f"ic-vos@1#{before.digest[:12]}"
+    assert before.label == f"davis@1#{before.digest[:12]}"
     change_manifest(release, set_in("seed", to="other"))
     after = Benchmark.open(release)
     assert after.digest != before.digest
@@ -299,7 +299,7 @@ def test_no_path_of_this_machine_stands_in_a_release(release: Path, toy_data: Pa
     [
         ("seed", "other", "found icvos, expected other"),
         ("version", "2", "found 1, expected 2"),
-        ("name", "mine", "found ic-vos, expected mine"),
+        ("name", "mine", "found davis, expected mine"),
     ],
 )
 def test_the_folder_of_another_release_is_left_alone_and_the_field_named(release: Path, field: str, value: str, values: str) -> None:

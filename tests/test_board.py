@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from toys import with_totals
 
 from icvos.board import FORMATS, SCORES, Entry, Leaderboard
 from icvos.errors import DataError, UserInputError
@@ -216,9 +217,9 @@ def test_refuses_what_is_no_score(broken: Result, found: str) -> None:
 
 
 def test_loads_files_with_the_timing_beside_them(tmp_path: Path) -> None:
-    result("a").save(tmp_path / "a" / "native@1.json")
+    with_totals(result("a")).save(tmp_path / "a" / "native@1.json")
     (tmp_path / "a" / "native@1.timing.json").write_text('{"frames": 50, "seconds": 20.0, "peak_rss_bytes": 1073741824}')
-    result("b").save(tmp_path / "b" / "native@1.json")
+    with_totals(result("b")).save(tmp_path / "b" / "native@1.json")
     board = Leaderboard.load([tmp_path / "b" / "native@1.json", tmp_path / "a" / "native@1.json"])
     assert [row.timing for row in board.rows] == [Timing(50, 20.0, 1 << 30), None]
     assert "| frames/s | memory |" in board.render() and "| 2.5 | 1.00 GiB |" in board.render()
@@ -287,7 +288,10 @@ def test_markdown_says_what_it_should(odd: list[Result]) -> None:
     assert "| 6 [6, 6] | half [6] | 1 | 20.00 [17.00, 22.00] |" in text and "| 99.00 % incomplete |" in text
     assert "| ceiling | oracle [7] | 90.00 [87.00, 92.00] |" in text
     assert re.search(
-        r"^6\. \*\*half\*\*: `icvos:0\.1\.0\|.*`; rescored; 2 clips, 2 tubes, 4 episodes; 1 of 100 masks missing, counted as 0$", text, re.M
+        r"^6\. \*\*half\*\*: `icvos:0\.1\.0\|.*`; reported by their author; 2 clips, 2 tubes, 4 episodes; "
+        "1 of 100 masks missing, counted as 0$",
+        text,
+        re.M,
     )
     assert (
         "| Matcher + SAM2 | 20.44 | 26.88 | 24.00 | DC-SAM (arXiv v2), Table 4 (2025) | paper's own, not reproducible | printed 20.44, mean"

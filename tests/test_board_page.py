@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from icvos.aggregate import length_group, mean_scores
 from icvos.board import Leaderboard
 from icvos.entries import Entry
 from icvos.errors import DataError
@@ -23,6 +22,7 @@ from icvos.render.html import boards_of, render_page
 from icvos.render.over_time import POINTS, Curve, curves_beside, mean_curve, read_curves
 from icvos.reported import ReportedRow
 from icvos.results import Coverage, Result, Scores, TubeScores
+from icvos.totals import length_group, mean_scores
 
 TUBES = (
     ("davis", "rex", "dog", 24),

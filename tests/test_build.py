@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from toys import box, make_coco, make_davis, moving_box, two_clips, write_frame, write_ids
+from toys import box, make_coco, make_davis, make_mose, moving_box, two_clips, write_frame, write_ids
 
 from curation.freeze import DRAWS, draw_supports
 from curation.sources.coco import Coco
@@ -54,7 +54,7 @@ def everything_below(folder: Path) -> list[str]:
 
 def test_a_release_holds_the_rules_the_sources_and_the_hashes_of_every_file(toy_release: Path, toy_data: Path) -> None:
     manifest = json.loads((toy_release / MANIFEST).read_text())
-    assert (manifest["name"], manifest["version"], manifest["seed"], manifest["draws"]) == ("ic-vos", "1", "icvos", 5)
+    assert (manifest["name"], manifest["version"], manifest["seed"], manifest["draws"]) == ("davis", "1", "icvos", 5)
     chosen_by = {"named", "coco-class", "support", "truth", "first-frame", "min-area", "min-length"}
     assert set(manifest["rules"]) == chosen_by | {"min-support-area", "support-split"}
     assert manifest["rules"]["min-area"] == "the class covers at least 0.05 % of the first frame"
@@ -498,3 +498,21 @@ def test_a_write_that_is_interrupted_leaves_no_release(
     assert (said.code, "no release here" in said.err) == (2, True)
     assert icvos("build", "--data", toy_data, "--out", tmp_path / "R").code == 0
     assert contents(tmp_path / "R") == contents(toy_release)
+
+
+def test_a_release_is_called_by_its_sources_unless_it_is_named(icvos: Icvos, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_davis(data / "DAVIS", two_clips())
+    make_mose(data / "MOSE", {"m1": moving_box()})
+    (tmp_path / "labels.csv").write_text("source,clip,object,class,who,when,how\nmose,m1,1,dog,Ann,,\n")
+    make_coco(data / "COCO")
+
+    def named(folder: str, *words: object) -> str:
+        said = icvos("build", "--data", data, "--labels", tmp_path / "labels.csv", "--out", tmp_path / folder, *words)
+        assert said.code == 0, said.err
+        return str(json.loads((tmp_path / folder / "manifest.json").read_text())["name"])
+
+    assert named("a") == "davis"
+    assert named("b", "--sources", "mose,davis") == named("c", "--sources", "davis,mose") == "davis-mose"
+    assert named("d", "--shots", 2) == "davis-2shot"
+    assert named("e", "--name", "mine") == "mine" == named("e")  # what is there keeps its name

@@ -16,6 +16,7 @@ from conftest import SHARED
 
 from icvos.cli import COMMANDS, group
 from icvos.errors import DataError, UserInputError
+from icvos.fewshot.results import ClassScore, ImageResult
 from icvos.render.reproduction import FORMATS, render_report
 from icvos.reproduce.at_hand import look
 from icvos.reproduce.execute import Outcome, run_ready
@@ -242,7 +243,23 @@ def test_four_folds_make_a_mean(tmp_path: Path) -> None:
     for fold, (_, made) in enumerate(jobs_of(row, at)):
         folder = Path(str(made.makes[-1]).partition("*")[0]) / "release/dcsam/results"
         folder.mkdir(parents=True)
-        data = {"format": "icvos-image-result/1", "mIoU": 0.5 + fold / 10, "mIoU_interval": [0.4, 1.0], "signature": "s", "episodes": 9}
+        result = ImageResult(
+            method={"name": "dcsam"},
+            protocol="coco20i-1shot@1",
+            release=f"coco20i-fold{fold}@1",
+            digest="d" * 64,
+            fold=fold,
+            shots=1,
+            seed=0,
+            episodes=9,
+            environment={"icvos": "0.1.0"},
+            mIoU=0.5 + fold / 10,
+            FB_IoU=0.5,
+            mIoU_interval=(0.4, 1.0),
+            FB_IoU_interval=None,
+            classes={"dog": ClassScore(IoU=0.5 + fold / 10, episodes=9)},
+        )
+        data = result.model_copy(update={"signature": result.own_signature}).model_dump(mode="json")
         (folder / "coco20i-1shot@1.json").write_text(json.dumps(data))
     filled = build_report(load_recipe("table2"), at).rows[-1]
     assert filled.state == FILLED

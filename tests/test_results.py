@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys import with_totals
 
 from icvos.errors import DataError
 from icvos.results import Coverage, Result, Scores, Timing, TubeScores, find_results
@@ -24,13 +25,17 @@ def a_result(**changes: Any) -> Result:
         environment={"icvos": "0.1.0", "numpy": "2.0"},
         coverage=Coverage(30, 24),
         overall=HIGH,
-        intervals={"J&F": (0.1, 0.9), "J": None, "F": (0.2, 0.3)},
-        support_spread=0.01,
-        groups={"class": {"dog": HIGH, "sports ball": LOW}, "support": {"s0": LOW}},
-        tubes=(TubeScores("davis/rex/dog", "davis", "rex", "dog", 6, HIGH, {"s0": HIGH, "s1": LOW}),),
+        intervals={},
+        support_spread=0.0,
+        groups={},
+        tubes=(
+            TubeScores("davis/rex/dog", "davis", "rex", "dog", 6, HIGH, {"s0": HIGH, "s1": LOW}),
+            TubeScores("davis/tom/sports-ball", "davis", "tom", "sports ball", 150, LOW, {"s0": LOW, "s1": LOW}),
+            TubeScores("mose/tom/dog", "mose", "tom", "dog", 9, HIGH, {"s0": HIGH, "s1": HIGH}),
+        ),
         notes=("missing masks allowed, counted 0",),
     )
-    return replace(result, **changes)
+    return replace(with_totals(result), **changes)
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -42,7 +47,8 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert path.read_bytes() == before
     data = json.loads(before)
     assert data["format"] == "icvos-result/1" and data["signature"] == a_result().signature
-    assert data["overall"]["J&F"] == 0.6 and data["coverage"]["part"] == 0.8
+    assert data["overall"]["J&F"] == pytest.approx((0.375 + 0.15 + 0.6) / 3) and data["coverage"]["part"] == 324 / 330
+    assert data["tubes"][0]["draws"]["s0"]["F_decay"] == 0.1 + 0.2
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def made(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_candidates(tmp_path_factory.mktemp("made"), toy_data / "DAVIS").path
+    return make_candidates(tmp_path_factory.mktemp("made") / "set", toy_data / "DAVIS").path
 
 
 @pytest.fixture

@@ -83,7 +83,8 @@ def test_the_json_says_what_is_there(icvos: Icvos, release: Path) -> None:
     found = json.loads(said.out)
     assert found["format"] == "icvos-statistics/1"
     assert found["release"]["digest"] == Benchmark.open(release).digest
-    row = {"dataset": "ic-vos@1", "videos": 2, "mean_frames": 6.0, "frames": 12, "classes": 3, "annotation": "mask"}
+    label = Benchmark.open(release).label
+    row = {"dataset": label, "videos": 2, "mean_frames": 6.0, "frames": 12, "classes": 3, "annotation": "mask"}
     assert found["row"] == row
     assert (found["masks"], found["tubes_in_all"], found["episodes"], found["not_measured"]) == (18, 3, 15, [])
     assert found["supports"] == 15  # five of six images of each of three classes
@@ -146,7 +147,7 @@ def test_frames_without_a_mask_and_merged_objects_are_told_apart_from_none(icvos
 
 def test_the_terminal_shows_the_papers_figures_beside_ours(icvos: Icvos, release: Path) -> None:
     out = icvos("stats", release).out
-    assert re.search(r"^ic-vos@1 +2 +6 +12 +3 +mask$", out, re.M)
+    assert re.search(r"^davis@1#[0-9a-f]{12} +2 +6 +12 +3 +mask$", out, re.M)
     assert re.search(r"^IC-VOS \(paper\) +369 +270 +99,549 +30 +mask$", out, re.M)
     assert re.search(r"^davis +2 +100\.0 % +8\.4 % +12$", out, re.M)
     assert re.search(r"^lvos2 +– +– +63\.7 % +–$", out, re.M)
@@ -298,7 +299,7 @@ def test_a_release_without_its_data_is_counted_and_says_what_is_missing(icvos: I
     said = icvos("stats", shared, "--out", tmp_path / "out")
     assert said.code == 0
     assert "Not on this disk" in said.out and "davis (say --data DIR)" in said.out
-    assert re.search(r"^ic-vos@1 +2 +6 +12 +3 +mask$", said.out, re.M)
+    assert re.search(r"^davis@1#[0-9a-f]{12} +2 +6 +12 +3 +mask$", said.out, re.M)
     assert "stay" not in said.out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [name for name in FILES if name != "examples.jpg"]
     found = json.loads((tmp_path / "out/statistics.json").read_text())

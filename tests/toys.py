@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,9 @@ from curation.candidates import CandidateSet, CandidateTube, Warned, write_candi
 from curation.sources.davis import Davis2017
 from icvos.categories import BY_NAME
 from icvos.files import sha256_text
+from icvos.results import Coverage, Result
+from icvos.scores import MISSING_ALLOWED
+from icvos.totals import mean_scores, quick_intervals, totals_of
 
 SIZE = (24, 40)
 CATEGORY_IDS = {"person": 1, "bicycle": 2, "car": 3, "cat": 17, "dog": 18, "sports ball": 37}
@@ -220,3 +224,21 @@ def make_candidates(folder: Path, davis: Path, warned: str = "rex") -> Candidate
         if instance.label in BY_NAME
     ]
     return write_candidates(folder, tubes, {"every-instance": "every instance is annotated on the first frame"}, {"davis": davis})
+
+
+def with_totals(result: Result) -> Result:
+    """The result with the totals that follow from its draws; as many masks are missing as were."""
+    tubes = tuple(replace(tube, mean=mean_scores(tube.draws.values())) for tube in result.tubes)
+    totals = totals_of(tubes, result.method, quick_intervals)
+    missing = result.coverage.expected - result.coverage.present
+    notes = tuple(dict.fromkeys([*result.notes, *([MISSING_ALLOWED] if missing else [])]))
+    return replace(
+        result,
+        tubes=tubes,
+        notes=notes,
+        overall=totals.overall,
+        intervals=totals.intervals,
+        support_spread=totals.support_spread,
+        groups=totals.groups,
+        coverage=Coverage(totals.expected, totals.expected - missing),
+    )

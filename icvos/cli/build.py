@@ -46,7 +46,7 @@ class _Release:
     """What the options say of the release itself."""
 
     out: Path | None
-    name: str
+    name: str | None
     version: str
     seed: str
     shots: int
@@ -57,7 +57,7 @@ class _Release:
 @options.rules
 @options.roots
 @options.resolution
-@options.release(name="ic-vos")
+@options.release("its sources, as in davis-mose")
 @click.option("--candidates", type=options.FOLDER, metavar="DIR", help="Write what the rules leave in here, for review; no release.")
 @click.option("--look-for-more", is_flag=True, help="Warn where the first frame shows more of a class outside the masks.")
 @click.option("--decisions", type=options.FOLDER, metavar="FILE", help="Freeze what reviewers accepted of the candidates beside it.")
@@ -73,7 +73,7 @@ def command(
     where: options.Where,
     resolution: str | None,
     out: Path | None,
-    name: str,
+    name: str | None,
     release_version: str,
     seed: str,
     shots: int,
@@ -178,16 +178,18 @@ def _reviewed(
 
 
 def _freeze(release: _Release, curated: Curated, pool: Coco, rules: dict[str, str], roots: dict[str, Path]) -> Benchmark:
-    from curation.freeze import Draft, freeze
+    from curation.freeze import Draft, freeze, release_name
     from curation.known_issues import known_issues
     from curation.sources.catalogue import source_record
     from icvos.cli.progress import file_bar
 
     stated = rules | {"min-support-area": f"{release.min_support_area} px", "support-split": pool.split}
     records = {name: source_record(name, pool.split if name == "coco" else "") for name in roots}
-    draft = Draft(release.name, release.version, release.seed, stated, records, roots, known_issues(), release.shots)
+    out = release.out or options.settings().benchmark
+    name = release.name or release_name(out, roots, release.shots)
+    draft = Draft(name, release.version, release.seed, stated, records, roots, known_issues(), release.shots)
     with file_bar("hashing") as on_progress:
-        return freeze(release.out or options.settings().benchmark, draft, curated.tubes, pool, on_progress)
+        return freeze(out, draft, curated.tubes, pool, on_progress)
 
 
 def _write_candidates(folder: Path, curated: Curated, rules: dict[str, str], roots: dict[str, Path], as_json: bool) -> None:

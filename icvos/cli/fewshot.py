@@ -213,10 +213,13 @@ def _as_dict(method: LoadedMethod, release: ImageRelease, done: Evaluated) -> di
 
 
 def _tell(method: LoadedMethod, release: ImageRelease, done: Evaluated) -> None:
+    from icvos.badges import why_unsealed
     from icvos.fewshot.evaluate import told_once
     from icvos.scored import line_of
 
     result, report = done.result, done.report
+    if done.path and (why := why_unsealed(done.path)):
+        click.echo(f"icvos: {why}", err=True)
     if result is None or done.path is None:
         counted = f"{report.episodes_done} episodes predicted, {report.episodes_kept} there before"
         click.echo(f"{method.card.name}  {release.path.name}: {counted}; scored when all {len(release.records)} are there")

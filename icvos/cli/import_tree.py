@@ -18,14 +18,14 @@ from icvos.cli import complete, options
     help="Look for the frames in these only, separated by commas.  [default: all on disk]",
 )
 @options.roots
-@options.release(name="ic-vos-imported")
+@options.release("its sources, as in davis-imported")
 @options.as_json
 def command(
     path: Path,
     sources: str | None,
     where: options.Where,
     out: Path | None,
-    name: str,
+    name: str | None,
     release_version: str,
     seed: str,
     shots: int,
@@ -43,7 +43,7 @@ def command(
     """
     import json
 
-    from curation.freeze import Draft, freeze
+    from curation.freeze import Draft, freeze, release_name
     from curation.layout import IMPORTED, read_official_tree
     from curation.matching import describe, match_sources, roots_in_use
     from curation.sources.catalogue import ENTRIES, source_record
@@ -71,9 +71,11 @@ def command(
     if IMPORTED in used:
         records[IMPORTED] = SourceRecord(title="a tree in the official IC-VOS layout", page="", licence="as its sources")
     rules = {"min-support-area": f"{min_support_area} px", "support-split": pool.split}
+    place = out or options.settings().benchmark
+    name = name or release_name(place, used, shots, how="imported")
     draft = Draft(name, release_version, seed, rules, records, {**used, "coco": roots["coco"]}, shots=shots)
     with file_bar("hashing") as on_progress:
-        benchmark = freeze(out or options.settings().benchmark, draft, tubes, pool, on_progress)
+        benchmark = freeze(place, draft, tubes, pool, on_progress)
     if as_json:
         said = {"release": benchmark.label, "path": str(benchmark.path), "episodes": len(benchmark.records)}
         said |= {"tubes": [tube.id for tube in tubes], "clips": [match.as_dict() for match in matches]}

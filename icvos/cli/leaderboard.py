@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @click.option("--by", default="J&F", show_default=True, help="The score to rank by: J&F, J, F, J_recall, F_first, ...")
 @click.option("--group", metavar="KIND=NAME", help="Rank by one group: class=dog, source=davis, support=s0, ...")
 @click.option("--reported/--no-reported", default=True, show_default=True, help="Show the paper's own numbers, apart.")
+@click.option("--rescore", is_flag=True, help="First score the masks that lie beside results again, so that you vouch for the numbers.")
 @click.option("--out", type=options.FOLDER, help="Write to a file instead of the terminal.")
 @click.option(
     "--episodes", type=click.IntRange(0), default=0, show_default=True, help="Pictures of each method's N worst episodes, beside the page."
@@ -46,6 +47,7 @@ def command(
     by: str,
     group: str | None,
     reported: bool,
+    rescore: bool,
     out: Path | None,
     episodes: int,
     figure: Path | None,
@@ -61,6 +63,7 @@ def command(
     icvos leaderboard runs --format html --out board.html --episodes 3 --benchmark ic-vos
     icvos leaderboard runs --format latex --out board.tex
     icvos leaderboard runs --by F --group class=dog
+    icvos leaderboard theirs --rescore --benchmark ic-vos
     icvos leaderboard runs --protocol coco20i-1shot@1
     icvos leaderboard runs --protocol pascal5i-1shot@1 --format html --out images.html --episodes 4 --figure images.png
     """
@@ -84,6 +87,10 @@ def command(
     found = list(find_results(roots))
     if not found:
         raise DataError("no results", ", ".join(map(str, roots)), expected="scored runs", fix="run `icvos score` first")
+    if rescore:
+        from icvos.cli.rescoring import rescore_all
+
+        rescore_all(found, benchmark, where)
     found, images = _parted(found, protocol)
     entries, rows = [Entry.load(path) for path in found], reported_rows() if reported else ()
     if figure and not images:

@@ -90,7 +90,7 @@ def compute(command: Command) -> Command:
     return cast(Command, gathered)
 
 
-def release(name: str) -> Callable[[Command], Command]:
+def release(name_of: str) -> Callable[[Command], Command]:
     """What every release is asked: --out, --name, --release-version, --seed, --shots, --support-split and --min-support-area."""
 
     def add(command: Command) -> Command:
@@ -100,7 +100,7 @@ def release(name: str) -> Callable[[Command], Command]:
             click.option("--shots", type=click.IntRange(1), default=1, show_default=True, help="Supports an episode."),
             click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports."),
             click.option("--release-version", default="1", show_default=True, callback=plain_name, help="The release's version."),
-            click.option("--name", default=name, show_default=True, callback=plain_name, help="The release's name."),
+            click.option("--name", callback=plain_name, help=f"The release's name.  [default: {name_of}]"),
             click.option("--out", type=FOLDER, help="Where the release goes.  [default: ic-vos]"),
         ):
             command = option(command)
@@ -277,8 +277,8 @@ def located(sources: Iterable[str], known: Mapping[str, Path], where: Where) -> 
     return place(names, known, chosen_roots(names, where))
 
 
-def plain_name(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
-    """A name that may stand in a release.
+def plain_name(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A name that may stand in a release, if one was given.
 
     Raises:
         UserInputError: it may not.
@@ -287,7 +287,7 @@ def plain_name(ctx: click.Context, parameter: click.Parameter, value: str) -> st
     from icvos.errors import UserInputError
 
     try:
-        return plain_name(value)
+        return None if value is None else plain_name(value)
     except ValueError as error:
         raise UserInputError(
             "not a plain name", parameter.opts[0], repr(value), "letters, digits, dots and dashes", "choose another"

@@ -176,10 +176,13 @@ def _bar(release: Release, name: str) -> Iterator[Callable[[int], None]]:
 
 def tell(scored: Scored, folder: Path, as_json: bool) -> dict[str, Any]:
     """Write a result into a folder and say it for people, unless it is for machines; gives what they are told."""
+    from icvos.badges import why_unsealed
     from icvos.results import Result
     from icvos.scored import line_of
 
     path, result = scored.save(folder), scored.result
+    if why := why_unsealed(path):
+        click.echo(f"icvos: {why}", err=True)
     if not as_json:
         click.echo(line_of(result, path))
         for note in () if isinstance(result, Result) else result.notes:  # the line of clips says what is not there

@@ -202,5 +202,4 @@ def _release_of(path: Path, benchmark: Path | None) -> Path:
     from icvos.store import read_run_file
 
     run = None if benchmark or not path.is_dir() else read_run_file(path)
-    remembered = Path(run.benchmark) if run and run.benchmark else None
-    return benchmark or (remembered if remembered and remembered.is_dir() else options.settings().benchmark)
+    return benchmark or (run.remembered if run else None) or options.settings().benchmark

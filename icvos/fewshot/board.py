@@ -9,6 +9,7 @@ from math import sqrt
 from pathlib import Path
 from statistics import fmean, stdev
 
+from icvos.badges import REPORTED
 from icvos.entries import KINDS
 from icvos.errors import UserInputError, did_you_mean
 from icvos.fewshot.folds import FOLDS
@@ -42,6 +43,7 @@ class ImageRow:
     notes: tuple[str, ...]
     contaminated: bool  # trained on a class that it was asked for
     rank: int | None = None
+    badge: str = REPORTED  # what holds for all of its results
 
     @property
     def title(self) -> str:
@@ -160,6 +162,7 @@ def _row(label: str, results: Sequence[ImageResult]) -> ImageRow:
         signatures=tuple(one.signature for one in sorted(results, key=lambda one: (one.fold, one.seed))),
         notes=tuple(dict.fromkeys(f"fold {one.fold}: {note}" for one in sorted(results, key=lambda one: one.fold) for note in one.notes)),
         contaminated=any(one.seen_classes for one in results),
+        badge=REPORTED if any(one.badge_here == REPORTED for one in results) else results[0].badge_here,
     )
 
 

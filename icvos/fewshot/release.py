@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from icvos.benchmark import EPISODES, MANIFEST, ROOTS, Name, RelativePath, Sha256, Side, tube_id
+from icvos.benchmark import EPISODES, MANIFEST, Name, RelativePath, Sha256, Side, tube_id
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.fewshot.folds import FOLDS, fold_classes
@@ -24,6 +24,7 @@ from icvos.fewshot.protocols import PROTOCOLS, VERSION, ImageProtocol
 from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle, decode_rle
+from icvos.places import ROOTS, read_roots, write_roots
 from icvos.types import RLE, Category, Clip, Episode, Frame, Mask, Support, Tube
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class ImageRelease:
         manifest = _parsed(ImageManifest, parse_json(data[0], path / MANIFEST), str(path / MANIFEST))
         pictures = {one.name: one for one in _lines(PictureRecord, data[1], path / PICTURES)}
         records = _lines(ImageEpisodeRecord, data[2], path / EPISODES)
-        place = (roots or {}).get(manifest.source) or _remembered(path / ROOTS, manifest.source)
+        place = (roots or {}).get(manifest.source) or read_roots(path).get(manifest.source)
         release = cls(path, manifest, pictures, records, _digest(data), place)
         release._check()
         return release
@@ -254,7 +255,7 @@ def write_images(
         if other:
             fix = "remove the folder, or give another --releases"
             raise UserInputError(f"the folder belongs to another release, {other[0]} differs", path, fix=fix)
-    write_text(path / ROOTS, to_json({manifest.source: str(root.resolve())}))
+    write_roots(path, {manifest.source: root}, up=2)  # releases of images lie together in a folder
     for name, text in texts.items():
         write_text(path / name, text)
     return ImageRelease.open(path)
@@ -262,12 +263,6 @@ def write_images(
 
 def _text(records: Sequence[BaseModel]) -> str:
     return "".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
-
-
-def _remembered(path: Path, source: str) -> Path | None:
-    found = read_json(path) if path.is_file() else {}
-    said = found.get(source) if isinstance(found, dict) else None
-    return Path(said) if isinstance(said, str) else None
 
 
 R = TypeVar("R", bound=BaseModel)

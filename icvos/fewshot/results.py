@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from icvos import __version__
 from icvos.aggregate import card_of
+from icvos.badges import REPORTED, badge_of, masks_hash, write_record
 from icvos.cards import NOT_TOLD, card_faults, seen_classes
 from icvos.errors import DataError, Finding
 from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.freeze import protocol_id
 from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.scoring import Counts, EpisodeCounts, by_class, count_run, summarise_counts
-from icvos.files import read_data, read_json, to_json, write_text
+from icvos.files import parse_json, read_data, to_json, write_text
 from icvos.handed_in.masks import STRICT, Leniency
 from icvos.render.text import many
 from icvos.results import IMAGE_FORMAT, signature_of
 from icvos.store import PredictionStore
+from icvos.totals import REDRAWN, ROUNDING
 
 Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Interval = tuple[Score, Score] | None
+_MISSING = "masks missing, counted as empty"  # how the note of it ends
 _MOST_PIXELS = 1 << 30  # of a picture: sides of a release's masks are at most 2^15
 
 
@@ -60,6 +64,18 @@ class ImageResult(BaseModel):
     FB_IoU_interval: Interval
     classes: dict[str, ClassScore] = Field(min_length=1)
     notes: tuple[str, ...] = ()
+    _badge: str = PrivateAttr(default=REPORTED)
+
+    @property
+    def badge_here(self) -> str:
+        """The badge that a board made here may show: what the record beside it says if that was sealed here (`icvos.badges`)."""
+        return self._badge
+
+    def with_badge(self, badge: str) -> ImageResult:
+        """The same with this badge, which is no part of the file."""
+        changed = self.model_copy()
+        changed._badge = badge
+        return changed
 
     @property
     def own_signature(self) -> str:
@@ -73,13 +89,14 @@ class ImageResult(BaseModel):
 
     @classmethod
     def load(cls, path: Path) -> ImageResult:
-        """The result stored at `path`.
+        """The result stored at `path`, what follows from its classes, and from the counts of episodes beside it, derived again.
 
         Raises:
-            DataError: it is not a result on images.
+            DataError: it is not a result on images, or holds a number that does not follow from these.
         """
+        content = read_data(path)
         try:
-            result = cls.model_validate(read_json(path))
+            result = cls.model_validate(parse_json(content, path))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             found = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
@@ -88,13 +105,66 @@ class ImageResult(BaseModel):
             raise DataError("a result with a wrong card", f"{path}, {fault.field}", fault.found, fault.expected, "score the run again")
         if result.signature != result.own_signature:
             raise DataError("a result whose signature is not its own", path, fix="score the run again")
-        return result
+        _refuse_disagreements(path, result)
+        return result.with_badge(badge_of(path, content, release=result.digest))
+
+
+def _refuse_disagreements(path: Path, result: ImageResult) -> None:
+    """Refuse a file whose numbers do not follow from its classes, or from the counts of episodes beside it, and name the field."""
+    classes = result.classes.values()
+    own = {"episodes": sum(one.episodes for one in classes), "mIoU": sum(one.IoU for one in classes) / len(classes)}
+    for field, expected in own.items():
+        if abs(getattr(result, field) - expected) > ROUNDING:
+            found, right = repr(getattr(result, field)), f"{expected!r}, by its classes"
+            raise DataError("a result that does not follow from its own classes", f"{path}, {field}", found, right, "score the run again")
+    if rows := read_counts(path):
+        _refuse_other_counts(path, result, rows)
+
+
+def _refuse_other_counts(path: Path, result: ImageResult, rows: Sequence[EpisodeCounts]) -> None:
+    what, fix = "counts of episodes that are not the result's", "score the run again"
+    ids = {row.id for row in rows}
+    if len(rows) != result.episodes or len(ids) < len(rows):
+        raise DataError(what, path, many(len(ids), "episode"), f"episodes: {result.episodes}, as the result has it", fix)
+    alike = result.environment.get("numpy") == version("numpy")
+    found, counted = _numbers(result), _numbers(result.model_copy(update=_measured(rows)))
+    for field in sorted(found.keys() | counted.keys()):
+        said, right = found.get(field), counted.get(field)
+        wrong = said is not right
+        room = ROUNDING + (0.0 if alike or not isinstance(right, tuple) else REDRAWN * (right[1] - right[0]))
+        if said is not None and right is not None:
+            wrong = bool(np.abs(np.subtract(said, right)).max() > room)
+        if wrong:
+            raise DataError(what, f"{path}, {field}", _shown(said), f"{_shown(right)}, by the counts", fix)
+
+
+def _measured(rows: Sequence[EpisodeCounts]) -> dict[str, Any]:
+    """The fields of a result that counts give."""
+    scores, often = summarise_counts(rows), by_class(rows)
+    return {
+        "mIoU": scores.miou,
+        "FB_IoU": scores.fb_iou,
+        "mIoU_interval": scores.miou_interval,
+        "FB_IoU_interval": scores.fb_interval,
+        "classes": {name: ClassScore(IoU=scores.classes[name], episodes=often[name]) for name in often},
+    }
+
+
+def _numbers(result: ImageResult) -> dict[str, Any]:
+    """The same fields as numbers, by their names in the file."""
+    found = {name: getattr(result, name) for name in ("mIoU", "FB_IoU", "mIoU_interval", "FB_IoU_interval")}
+    classes = {f"classes.{name}.{key}": value for name, one in result.classes.items() for key, value in one.model_dump().items()}
+    return found | classes
+
+
+def _shown(value: object) -> str:
+    return "null" if value is None else repr(list(value) if isinstance(value, tuple) else value)
 
 
 def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mapping[str, Any], notes: Sequence[str] = ()) -> ImageResult:
     """The result of counted episodes; `notes` are added to what the release itself leaves out and to what the method was trained on."""
-    scores, often, manifest = summarise_counts(rows), by_class(rows), release.manifest
-    unasked = [name for name in manifest.classes if name not in often]
+    measured, manifest = _measured(rows), release.manifest
+    unasked = [name for name in manifest.classes if name not in measured["classes"]]
     few = f"{many(len(manifest.left_out), 'class', 'classes')} with too few pictures left out: {', '.join(manifest.left_out)}"
     said = [few] if manifest.left_out else []
     said += [f"{many(manifest.absent, 'listed picture')} absent"] if manifest.absent else []
@@ -109,11 +179,7 @@ def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mappin
         seed=manifest.seed,
         episodes=len(rows),
         environment={"icvos": __version__, "numpy": version("numpy")},
-        mIoU=scores.miou,
-        FB_IoU=scores.fb_iou,
-        mIoU_interval=scores.miou_interval,
-        FB_IoU_interval=scores.fb_interval,
-        classes={name: ClassScore(IoU=scores.classes[name], episodes=often[name]) for name in often},
+        **measured,
         notes=(*said, *notes, *_of_training(card, manifest.classes)),
     )
     return result.model_copy(update={"signature": result.own_signature})
@@ -148,19 +214,26 @@ def score(
     rows = count_run(store, release, leniency=leniency, workers=workers, findings=findings, on_event=on_event)
     missing = sum(not row.there for row in rows)
     notes = replace(leniency, allow_missing=False).notes
-    notes += (f"{missing:,} of {len(rows):,} masks missing, counted as empty",) if missing else ()
-    return summarise(rows, release, card_of(store, card), notes), rows
+    notes += (f"{missing:,} of {len(rows):,} {_MISSING}",) if missing else ()
+    return summarise(rows, release, card_of(store, card), notes).with_badge("rescored"), rows
+
+
+def masks_were_missing(notes: Iterable[str]) -> bool:
+    """Whether the notes of a result say that masks were let be missing."""
+    return any(note.endswith(_MISSING) for note in notes)
 
 
 def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Path:
-    """Write the result and what was counted in each episode into `folder`; returns the result's path, written last."""
+    """Write the result, what was counted in each episode and the record of it into `folder`; returns the result's path, written last."""
     path = folder / f"{result.protocol}.json"
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["episode", "class", *Counts._fields])
     lines.writerows([row.id, row.category, *row.counts] for row in rows)
     write_text(_counts_beside(path), text.getvalue())
-    write_text(path, to_json(result.model_dump(mode="json")))
+    content, masks = to_json(result.model_dump(mode="json")), masks_hash((row.id, row.mask) for row in rows)
+    write_record(path, content, masks=masks, release=result.digest, badge=result.badge_here)
+    write_text(path, content)
     return path
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -55,6 +55,7 @@ class EpisodeCounts:
     counts: Counts
     there: bool = True
     findings: tuple[Finding, ...] = ()
+    mask: str = field(default="", compare=False)  # a hash of the mask that was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,8 @@ class _Counter:
             packed = None if data is None else masks.decode(data, record.query)
             predicted = np.zeros_like(truth) if packed is None else rules.kernel.unpack(packed)
             counts = count_pixels(predicted, truth, void, self.release.protocol)
-            return EpisodeCounts(episode_id, BY_ID[record.class_id].name, record.query, counts, packed is not None, tuple(masks.findings))
+            name, findings = BY_ID[record.class_id].name, tuple(masks.findings)
+            return EpisodeCounts(episode_id, name, record.query, counts, packed is not None, findings, masks.sha256)
 
 
 def by_class(rows: Sequence[EpisodeCounts]) -> Mapping[str, int]:

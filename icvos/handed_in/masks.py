@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from icvos.badges import EpisodeHash
 from icvos.errors import Finding
 from icvos.handed_in.asked import Sizes, Wanted
 from icvos.handed_in.layout import Layout, matched, stranger
@@ -14,6 +16,7 @@ from icvos.kernels import Kernel, Packed
 from icvos.masks import resize_nearest, size_text
 from icvos.png import PngError, ValuesError, png_size
 from icvos.render.text import many
+from icvos.scores import MISSING_ALLOWED, RESIZED
 from icvos.store import descend
 from icvos.types import Size
 
@@ -28,9 +31,12 @@ class Leniency:
     @property
     def notes(self) -> tuple[str, ...]:
         """The leniencies in words."""
-        return (("missing masks allowed, counted 0",) if self.allow_missing else ()) + (
-            ("masks of other sizes resampled",) if self.resize else ()
-        )
+        return ((MISSING_ALLOWED,) if self.allow_missing else ()) + ((RESIZED,) if self.resize else ())
+
+    @classmethod
+    def of(cls, notes: Collection[str]) -> Leniency:
+        """What was let pass in a result with these notes."""
+        return cls(MISSING_ALLOWED in notes, RESIZED in notes)
 
 
 STRICT = Leniency()
@@ -51,6 +57,7 @@ class EpisodeMasks:
     def __init__(self, episode_id: str, root: Node, layout: Layout, wanted: Wanted, rules: Rules) -> None:
         self.wanted, self.rules, self.shape = wanted, rules, layout.shape
         self.findings: list[Finding] = []
+        self._hash = EpisodeHash()
         self._files: dict[str, Node] = {}
         self._node = descend(root, layout.places[episode_id]) if episode_id in layout.places else None
         self.where = self._node.where if self._node else f"{layout.base}{episode_id}"
@@ -59,8 +66,18 @@ class EpisodeMasks:
         if self._node is None and episode_id not in layout.told:
             self._miss("nothing", f"{self.where} (.zip or folder)")
 
+    @property
+    def sha256(self) -> str:
+        """One hash over all masks that were read so far, in the order in which they were."""
+        return self._hash.hexdigest()
+
     def read(self, frame_id: str) -> bytes | None:
         """The PNG of a frame, or None where there is none that could be read."""
+        data = self._read(frame_id)
+        self._hash.add(frame_id, data)
+        return data
+
+    def _read(self, frame_id: str) -> bytes | None:
         if self._silent:
             return None
         node = self._files.get(frame_id)

@@ -11,6 +11,7 @@ from icvos.files import to_json
 from icvos.render import text
 from icvos.render.markdown import code, escape, pipe_table
 from icvos.render.text import one_line, percent
+from icvos.results import release_label
 
 if TYPE_CHECKING:
     from icvos.comparison import Comparison, Standing
@@ -76,7 +77,7 @@ def tables(comparison: Comparison) -> Iterator[Table]:
 
 def headline(comparison: Comparison) -> str:
     """What is compared, on how much."""
-    release = f"{comparison.benchmark['name']}@{comparison.benchmark['version']}"
+    release = release_label(comparison.benchmark)
     what = rivals([row.label for row in comparison.standings])
     much = f"{text.many(comparison.clips, 'clip')}, {text.many(comparison.tubes, 'tube')}"
     return one_line(f"{what} in {comparison.by}, {release} under {comparison.protocol}: {much}")

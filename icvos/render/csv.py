@@ -51,7 +51,7 @@ def _row(row: Row, group: str | None) -> dict[str, _Value]:
         "release": f"{result.benchmark['name']}@{result.benchmark['version']}",
         "digest": result.benchmark["digest"],
         "signature": result.signature,
-        "badge": result.badge,
+        "badge": result.badge_here,
         "seen_clips": len(result.seen_clips),
         "validation_clips": len(result.validation_clips),
         "notes": "; ".join(str(note) for note in result.notes),

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from icvos.badges import REPORTED
 from icvos.errors import UserInputError, did_you_mean
 from icvos.files import to_json
 from icvos.render import latex, markdown
@@ -60,7 +61,7 @@ def _markdown(board: ImageBoard) -> str:
     lines = [list(_HEADINGS), *([rank, markdown.escape(label), *numbers] for rank, label, *numbers in cells)]
     table = markdown.pipe_table(lines, "rl" + "r" * (len(_HEADINGS) - _LEFT))
     notes = [
-        f"- **{markdown.escape(one_line(row.label))}**: {', '.join(map(markdown.code, row.signatures))}"
+        f"- **{markdown.escape(one_line(row.label))}**: {', '.join(map(markdown.code, row.signatures))}; {row.badge}"
         + "".join(f"; {markdown.escape(one_line(note))}" for note in row.notes)
         for row in board.rows
     ]
@@ -71,16 +72,18 @@ def _markdown(board: ImageBoard) -> str:
 def _latex(board: ImageBoard) -> str:
     rows = [" & ".join(latex.escape(cell) for cell in cells) + r" \\" for cells in (_HEADINGS, *map(_cells, board.rows))]
     columns = "rl" + "r" * (len(_HEADINGS) - _LEFT)
-    notes = [f"% {one_line(signature)}" for row in board.rows for signature in row.signatures]
+    notes = [f"% {one_line(signature)}; {row.badge}" for row in board.rows for signature in row.signatures]
     body = ["\\toprule", rows[0], "\\midrule", *rows[1:], "\\bottomrule"]
-    caption = f"\\caption{{{latex.escape(one_line(board.protocol))}. {latex.escape(WHAT)}}}"
+    theirs = [one_line(row.label) for row in board.rows if row.badge == REPORTED]
+    told = f" {REPORTED.capitalize()}: {', '.join(theirs)}." if theirs else ""
+    caption = f"\\caption{{{latex.escape(one_line(board.protocol))}. {latex.escape(WHAT + told)}}}"
     head = ["% needs \\usepackage{booktabs}", *notes, "\\begin{table}", caption, f"\\begin{{tabular}}{{{columns}}}"]
     return "\n".join([*head, *body, "\\end{tabular}", "\\end{table}"]) + "\n"
 
 
 def _html(board: ImageBoard, pictures: AnswerPictures | None) -> str:
     page = page_environment().get_template("images.html.j2")
-    rows = [(_cells(row), [*map(one_line, row.signatures)], [*map(one_line, row.notes)]) for row in board.rows]
+    rows = [(_cells(row), [*map(one_line, row.signatures)], [*map(one_line, row.notes)], row.badge) for row in board.rows]
     grid = grid_of(pictures) if pictures else None
     return page.render(protocol=one_line(board.protocol), what=WHAT, headings=_HEADINGS, rows=rows, left=_LEFT, grid=grid)
 
@@ -107,10 +110,10 @@ def _csv(board: ImageBoard) -> str:
         "seeds",
         "seed_spread",
     )
-    writer.writerow([*names, "episodes", "contaminated", "protocol", "notes"])
+    writer.writerow([*names, "episodes", "contaminated", "badge", "protocol", "notes"])
     for row in board.rows:
         low, high = row.interval or (None, None)
         folds = [row.folds.get(fold) for fold in range(4)]
         cells = [row.rank, row.kind, row.label, *folds, row.mean, low, high, row.fb_iou, len(row.seeds), row.seed_spread, row.episodes]
-        writer.writerow([harmless(cell) for cell in [*cells, int(row.contaminated), board.protocol, "; ".join(row.notes)]])
+        writer.writerow([harmless(cell) for cell in [*cells, int(row.contaminated), row.badge, board.protocol, "; ".join(row.notes)]])
     return stream.getvalue()

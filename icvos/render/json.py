@@ -49,7 +49,7 @@ def _row(row: Row) -> dict[str, Any]:
         "frames_per_second": None if timing is None else timing.frames_per_second,
         "peak_rss_bytes": None if timing is None else timing.peak_rss_bytes,
         "signature": result.signature,
-        "badge": result.badge,
+        "badge": result.badge_here,
         "seen_clips": list(result.seen_clips),
         "validation_clips": list(result.validation_clips),
         "card": {key: None if (value := result.method.get(key)) is None else str(value) for key in _CARD}

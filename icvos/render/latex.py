@@ -73,10 +73,8 @@ def _table(
 
 
 def _footnote(row: Row) -> str:
-    remarks = "".join(f"; {escape(remark)}" for remark in text.remarks(row))
-    return (
-        f"\\textbf{{{escape(one_line(row.label))}}}: {code(row.result.signature)}; {row.result.badge}; {escape(text.counts(row))}{remarks}"
-    )
+    remarks, badge = "".join(f"; {escape(remark)}" for remark in text.remarks(row)), row.result.badge_here
+    return f"\\textbf{{{escape(one_line(row.label))}}}: {code(row.result.signature)}; {badge}; {escape(text.counts(row))}{remarks}"
 
 
 def _reported(rows: Sequence[ReportedRow]) -> str:

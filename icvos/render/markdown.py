@@ -48,8 +48,8 @@ def _table(first: str, firsts: Sequence[str], rows: Sequence[Row], columns: Mapp
 
 
 def _footnote(number: int, row: Row) -> str:
-    remarks = "".join(f"; {escape(remark)}" for remark in text.remarks(row))
-    return f"{number}. **{escape(one_line(row.label))}**: {code(row.result.signature)}; {row.result.badge}; {text.counts(row)}{remarks}"
+    remarks, badge = "".join(f"; {escape(remark)}" for remark in text.remarks(row)), row.result.badge_here
+    return f"{number}. **{escape(one_line(row.label))}**: {code(row.result.signature)}; {badge}; {text.counts(row)}{remarks}"
 
 
 def _reported(rows: Sequence[ReportedRow]) -> Iterator[str]:

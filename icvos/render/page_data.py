@@ -67,7 +67,7 @@ def board_data(
 
 
 def _tube(tube: TubeScores) -> dict[str, str]:
-    from icvos.aggregate import length_group
+    from icvos.totals import length_group
 
     names = {"id": tube.id, "source": tube.source, "clip": tube.clip, "class": tube.category, "length": length_group(tube.frames)}
     return {key: one_line(name) for key, name in names.items()}

@@ -11,6 +11,8 @@ from functools import partial
 from math import floor
 from typing import TYPE_CHECKING, NamedTuple
 
+from icvos.results import release_label
+
 if TYPE_CHECKING:
     from icvos.board import Leaderboard, Row
     from icvos.reported import ReportedRow
@@ -150,8 +152,8 @@ def how_sure(rows: Sequence[Row], group: str | None) -> str:
 
 
 def release(board: Leaderboard) -> str:
-    """The release's name and version."""
-    return one_line(f"{board.benchmark['name']}@{board.benchmark['version']}")
+    """The release's name, version and short digest, by which two of one name are told apart."""
+    return one_line(release_label(board.benchmark))
 
 
 def many(number: int, word: str, several: str = "") -> str:

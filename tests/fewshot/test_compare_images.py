@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import with_totals
 
 from icvos.errors import DataError, UserInputError
 from icvos.fewshot.comparison import ImageComparison, compare_images, image_files
@@ -334,7 +335,8 @@ def clips(tmp_path: Path) -> dict[str, Path]:
         benchmark = {"name": "ic-vos", "version": "1", "digest": "d" * 64}
         card = {"name": name, "kind": "method"}
         made[name] = tmp_path / "clips" / name / "native@1.json"
-        Result(card, benchmark, "native@1", {"icvos": "1"}, Coverage(3, 3), scores, {}, 0.0, {}, (tube,)).save(made[name])
+        result = Result(card, benchmark, "native@1", {"icvos": "1"}, Coverage(3, 3), scores, {}, 0.0, {}, (tube,))
+        with_totals(result).save(made[name])
     return made
 
 
