@@ -47,6 +47,7 @@ class GeneratorMethod:
     summary: str
     paper: str
     parts: Callable[[], Parts]
+    presets: tuple[str, ...] = ("default",)  # its options by one name each, for training
 
     def read(self, path: Path) -> GeneratorFile:
         """A file of weights; see `read_weights`."""
