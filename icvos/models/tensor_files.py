@@ -9,7 +9,6 @@ import types
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Any, NamedTuple
 
@@ -83,9 +82,9 @@ def read_stored(path: Path) -> Stored:
     if fault := _other_file(path, head):
         raise _unreadable(path, fault)
     try:
-        with torch.serialization.safe_globals(PLAIN_DATA), warnings.catch_warnings():
+        with torch.serialization.safe_globals(PLAIN_DATA), warnings.catch_warnings(), path.open("rb") as stream:
             warnings.simplefilter("ignore")  # of the pickle's version
-            return Stored(torch.load(path, map_location="cpu", weights_only=True), {})
+            return Stored(torch.load(stream, map_location="cpu", weights_only=True), {})
     except Exception as error:  # files of others make the reader raise nearly anything
         raise _unreadable(path, _pickled_fault(path)) from error
 
@@ -239,11 +238,11 @@ def _names(path: Path) -> Iterator[str]:
 
 
 def _names_of_one(stream: IO[bytes]) -> Iterator[str]:
-    strings = [""]
+    strings: list[str] = []
     for code, argument, _ in pickletools.genops(stream):
         if isinstance(argument, str) and "GLOBAL" not in code.name:
             strings.append(argument)
         if code.name == "GLOBAL":
             yield str(argument).replace(" ", ".")
         elif code.name == "STACK_GLOBAL":
-            yield ".".join(list(pairwise(strings))[-1] if len(strings) > 1 else strings)
+            yield ".".join(strings[-2:])

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-for package in ("torch", "sam2", "accelerate", "peft"):
-    pytest.importorskip(package, reason=f"{package} is not installed")
+pytest.importorskip("accelerate", reason="accelerate is not installed")
+pytest.importorskip("peft", reason="peft is not installed")
+pytest.importorskip("sam2", reason="sam2 is not installed")
 
 import torch
 

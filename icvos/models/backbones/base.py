@@ -112,7 +112,8 @@ class Backbone(nn.Module, ABC):
     def load_strictly(self, state: Mapping[str, Tensor]) -> None:
         """Load weights: every tensor must be there, of its shape, and no other.
 
-        What wrappers put before all names (``module.``, ``model.``, ...) is dropped. ``num_batches_tracked`` may be missing: it plays no part here.
+        What wrappers put before all names (``module.``, ``model.``, ...) is dropped. ``num_batches_tracked`` may be missing:
+        it plays no part here.
 
         Raises:
             UserInputError: tensors are missing, unexpected, or of another shape.
