@@ -19,6 +19,7 @@ METHOD = HeadMethod(
     summary="a prior without training, and features enriched at four scales",
     paper="PFENet (TPAMI 2020), arXiv 2008.01449",
     parts=_parts,
+    presets=("default", "release", "pascal", "release-pascal", "small"),
 )
 
 

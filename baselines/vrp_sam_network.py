@@ -20,7 +20,7 @@ from baselines.common.features import Deepen, Seen, masked_average, middle_level
 from baselines.common.generator_file import GeneratorFile
 from baselines.common.windows import SupportView
 from icvos.errors import DataError
-from icvos.models.checkpoints import read_state, renamed
+from icvos.models.checkpoints import read_state, renamed, unwrapped
 from icvos.models.token_decoding import TokenDecoding, enlarged
 
 VGG_CHANNELS = 768  # of levels 2 and 3 together
@@ -139,7 +139,7 @@ def read_official(path: Path) -> GeneratorFile:
         UserInputError: there is no such file.
         DataError: it cannot be read, or is no checkpoint of VRP-SAM.
     """
-    state = from_official(read_state(path))
+    state = from_official(unwrapped(read_state(path), lambda inner: {"reduce.weight", "queries.weight"} <= from_official(inner).keys()))
     if "reduce.weight" not in state or "queries.weight" not in state:
         expected = "transformer_decoder.*, downsample_query.0.weight and so on"
         raise DataError("not a checkpoint of VRP-SAM", path, f"{len(state)} of its tensors", expected, "pass another file")

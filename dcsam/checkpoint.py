@@ -12,7 +12,7 @@ from torch import Tensor
 from baselines.common.generator_file import GeneratorFile
 from dcsam.config import preset
 from icvos.errors import DataError
-from icvos.models.checkpoints import read_state, renamed
+from icvos.models.checkpoints import read_state, renamed, unwrapped
 
 VGG_CHANNELS = 768  # of levels 2 and 3 together
 OFFICIAL_SAM = {"sam": "sam_vit_h", "sam2": "sam2_hiera_l"}  # what the released scripts load
@@ -59,7 +59,7 @@ def read_official(path: Path) -> GeneratorFile:
         UserInputError: there is no such file.
         DataError: it cannot be read, or is no checkpoint of DC-SAM.
     """
-    state = read_state(path)
+    state = unwrapped(read_state(path), lambda inner: "merge_1.0.weight" in inner)
     generator, sam = from_official(state)
     merge = generator.get("fusion.positive.weight")
     if merge is None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.tuners_utils import BaseTunerLayer
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
+
+from icvos.errors import missing_package
 
 RANK = 8
 TARGETS = r"(sam_mask_decoder|memory_attention)\..*(q_proj|v_proj)|sam_mask_decoder\.conv_s[01]"
@@ -17,8 +17,16 @@ TARGETS = r"(sam_mask_decoder|memory_attention)\..*(q_proj|v_proj)|sam_mask_deco
 def add_lora(model: SAM2Base, rank: int = RANK) -> None:
     """Put adapters beside the query and value projections of decoder and memory attention, and beside conv_s0 and conv_s1.
 
-    Only the adapters' parameters require gradients afterwards; at first they change nothing.
+    Only the adapters' parameters require gradients afterwards; at first they change nothing. Their first weights come from
+    torch's generator.
+
+    Raises:
+        UserInputError: `peft` is not installed.
     """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ModuleNotFoundError as error:
+        raise missing_package("--train lora", error, "train") from error
     model.requires_grad_(False)
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=TARGETS), model)
 
@@ -33,4 +41,6 @@ def merged(model: SAM2Base) -> dict[str, Tensor]:
 
 
 def _adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    from peft.tuners.tuners_utils import BaseTunerLayer  # whoever has adapters has it
+
     return ((name, layer) for name, layer in model.named_modules() if isinstance(layer, BaseTunerLayer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from baselines.common.prompting import GeneratorMethod, Parts, generated
+from dcsam.config import PRESETS
 from icvos.propagate.base import Propagated
 from icvos.types import Compute
 
@@ -21,6 +22,7 @@ METHOD = GeneratorMethod(
     summary="prompts from a positive and a negative branch with cyclic attention",
     paper="DC-SAM (2025)",
     parts=_parts,
+    presets=tuple(PRESETS),
 )
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from icvos.cards import NOT_TOLD
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError
-from icvos.files import atomic_file
+from icvos.files import atomic_file, parse_json
+from icvos.models.tensor_files import metadata_of, read_stored
 from icvos.training.class_pictures import VOC_NAMES
 from icvos.training.episodes import fold_categories
 
@@ -51,6 +51,16 @@ def write_generator(path: Path, content: GeneratorFile) -> None:
         stream.write(packed)
 
 
+def is_generator(path: Path) -> bool:
+    """Whether `icvos train` wrote a file, whatever it is called.
+
+    Raises:
+        UserInputError: there is no such file.
+        DataError: it is a damaged safetensors file.
+    """
+    return KEY in metadata_of(path)
+
+
 def read_generator(path: Path, method: str) -> GeneratorFile:
     """Read what `write_generator` wrote, in single precision.
 
@@ -58,19 +68,14 @@ def read_generator(path: Path, method: str) -> GeneratorFile:
         UserInputError: there is no such file, or it is of another method.
         DataError: it is damaged, holds a NaN, or is no file of a prompt generator.
     """
-    if not path.is_file():
-        raise UserInputError("no such file of weights", path, fix="check the path")
-    try:
-        with safe_open(path, "pt") as stream:
-            said = json.loads((stream.metadata() or {}).get(KEY, "{}"))
-            tensors = {name: stream.get_tensor(name).float() for name in stream.keys()}  # noqa: SIM118  # it is no dictionary
-    except (SafetensorError, OSError, ValueError) as error:
-        raise DataError("cannot read the weights", path, str(error), "a safetensors file", "fetch the file again") from error
+    stored = read_stored(path)
+    said = parse_json(stored.metadata.get(KEY, "{}").encode(), path)
     if said.get("format") != FORMAT:
         found = said.get("format", "no format")
         raise DataError("not the weights of a prompt generator", path, found, FORMAT, "pass what `icvos train` wrote")
     if said["method"] != method:
         raise UserInputError("weights of another method", path, said["method"], method, f"run --method {said['method']}")
+    tensors = {name: value.float() for name, value in stored.content.items()}
     broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise DataError("weights that are not numbers", path, f"NaN or infinity in {broken[0]}", "finite numbers", "fetch the file again")

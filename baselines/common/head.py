@@ -16,7 +16,7 @@ from baselines.common.levels import GridLevel, Levels
 from baselines.common.windows import SupportView
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.models.backbones import BACKBONES, Backbone, Dilation, build_backbone, load_backbone
-from icvos.models.checkpoints import read_state
+from icvos.models.checkpoints import read_state, unwrapped
 from icvos.training.loop import Treatment
 from icvos.types import Image
 
@@ -145,7 +145,7 @@ def official_parts(path: Path, known: str, method: str) -> tuple[dict[str, Tenso
         UserInputError: there is no such file.
         DataError: it cannot be read, or is no checkpoint of the method.
     """
-    state = read_state(path)
+    state = unwrapped(read_state(path), lambda inner: known in inner)
     backbone = {name: value for name, value in state.items() if name.startswith("layer")}
     head = {name: value for name, value in state.items() if name not in backbone}
     if known not in head or "down_query.0.weight" not in head:

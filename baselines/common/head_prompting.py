@@ -41,6 +41,7 @@ class HeadMethod:
     summary: str
     paper: str
     parts: Callable[[], HeadParts]
+    presets: tuple[str, ...] = ("default", "release", "small")  # its options by one name each
 
     def read(self, path: Path) -> GeneratorFile:
         """A file of weights; see `read_weights`."""

@@ -48,6 +48,7 @@ class GeneratorMethod:
     summary: str
     paper: str
     parts: Callable[[], Parts]
+    presets: tuple[str, ...] = ("default",)  # its options by one name each, for training
 
     def read(self, path: Path) -> GeneratorFile:
         """A file of weights; see `read_weights`."""
@@ -238,15 +239,15 @@ def facts_of(method: TrainedMethod, compute: Compute) -> dict[str, Any]:
 
 
 def read_weights(path: Path, method: str, read_official: Callable[[Path], GeneratorFile]) -> GeneratorFile:
-    """A file of weights: what `icvos train` wrote, or a checkpoint under the released code's names.
+    """A file of weights: what `icvos train` wrote, or a checkpoint under the released code's names; suffixes do not matter.
 
     Raises:
         UserInputError: there is no such file, or it is of another method.
         DataError: it cannot be read.
     """
-    from baselines.common.generator_file import read_generator
+    from baselines.common.generator_file import is_generator, read_generator
 
-    return read_official(path) if path.suffix in {".pt", ".pth"} else read_generator(path, method)
+    return read_generator(path, method) if is_generator(path) else read_official(path)
 
 
 def found_weights(method: TrainedMethod, compute: Compute) -> Path:

@@ -27,44 +27,13 @@ from icvos.models.sam import build_any_sam
 from icvos.models.token_decoding import TokenDecoding, decoding_of
 from icvos.training.class_pictures import ClassPictures
 from icvos.training.loop import Report, TrainOptions, train
+from icvos.training.processes import Team, joined
 from icvos.types import Image, Mask
 from icvos.weights import is_first_sam
 
 IMAGE_SIZES = {"efficientnet_lite0": 384, "dinov2_s14": 896, "dinov2_b14": 896, "dinov2_l14": 896}  # others: 512, as in both papers
 STAGES = ("image", "tube")
 RESULT, VALIDATION = "generator.safetensors", "validation.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How long and how fast: `epochs` of as many episodes as there are pictures, or `steps`."""
-
-    rate: float
-    batch: int = 8
-    epochs: int = 0
-    steps: int = 0
-    weight_decay: float = 1e-5
-    optimizer: str = "adamw"
-    decay: str = "cosine"
-    augment: str = "none"  # see `baselines.common.augmentation`
-
-    def steps_for(self, pictures: int) -> int:
-        """How many steps that is."""
-        return self.steps or max(1, self.epochs * pictures // self.batch)
-
-
-SCHEDULES = {  # DC-SAM, Section 5
-    "coco-20i": Schedule(1e-4, epochs=50),
-    "pascal-5i": Schedule(2e-4, epochs=100),
-    "ic-vos": Schedule(1e-4, steps=40_000),
-    "ic-vos-tube": Schedule(1e-5, steps=10_000),
-    # Of the released code of the three heads; PFENet's rates are ten times what its files say, as its optimiser has them
-    "pfenet-coco": Schedule(0.2, 32, epochs=50, weight_decay=1e-4, optimizer="sgd", decay="poly", augment="pfenet-coco"),
-    "pfenet-pascal": Schedule(0.025, 4, epochs=200, weight_decay=1e-4, optimizer="sgd", decay="poly", augment="pfenet-pascal"),
-    "hdmnet-coco": Schedule(1e-4, 24, epochs=50, weight_decay=0.01, decay="poly", augment="hdmnet-coco"),
-    "hdmnet-pascal": Schedule(1e-4, 16, epochs=200, weight_decay=0.01, decay="poly", augment="hdmnet-pascal"),
-    "amnet-coco": Schedule(5e-5, 16, epochs=75, weight_decay=0.01, decay="poly", augment="hdmnet-coco"),
-}
 
 
 Made = TypeVar("Made")
@@ -108,7 +77,11 @@ class Request:
 
 
 def train_generator(
-    request: Request, make: Callable[[int], Trainable], options: TrainOptions, on_report: Callable[[Report], None] | None = None
+    request: Request,
+    make: Callable[[int], Trainable],
+    options: TrainOptions,
+    on_report: Callable[[Report], None] | None = None,
+    team: Team | None = None,
 ) -> Path:
     """Train, or go on training, and write the file that `icvos run --weights` takes.
 
@@ -117,27 +90,33 @@ def train_generator(
         make: gives the method for a width of tokens.
         options: of the loop.
         on_report: told how it goes.
+        team: the processes that train, of which the main one writes; by default those that a launcher has started.
 
     Raises:
         UserInputError: options that do not go together, a resume with other options, weights that do not fit.
-        DataError: data that cannot be read, or a loss that is no number.
+        DataError: data that cannot be read.
+        PluginError: a loss or a gradient that is no number.
     """
     check_request(request)
+    team = team or joined(cpu=options.cpu, precision=options.precision)  # before a GPU is used: each process has its own
     device = device_named(request.device)
-    sam, decoding = _sam(request, device)
+    sam, decoding = drawn(lambda: _sam(request, device), options.seed)
     method = drawn(lambda: make(decoding.width), options.seed)
     tuning = Tuning(request.trained, method.adapters)
     _begin(request, method, sam)
-    tuning.prepare(method.network, sam, encoding=request.stage == "tube")
+    drawn(lambda: tuning.prepare(method.network, sam, encoding=request.stage == "tube"), options.seed)
     backbone = frozen_backbone(request.backbone).to(device)
     encoders = Encoders(backbone, decoding, method.image_size)
     episodes = episodes_of(request, method.image_size, options.seed, method.view)
     stills = ImageTrainee(method.network.to(device), Seeing(encoders, episodes.image, request.cache), method.losses)
     if request.stage == "image":
-        train(stills, episodes, options, request.out, agreed(request, method.name, method.options), on_report=on_report)
+        train(stills, episodes, options, request.out, agreed(request, method.name, method.options), on_report=on_report, team=team)
     else:
         trainee, tubes = TubeTrainee(stills, sam), TubeBatches(episodes, _tube_of(method, request))
-        train(trainee, tubes, options, request.out, agreed(request, method.name, method.options), on_report=on_report)
+        train(trainee, tubes, options, request.out, agreed(request, method.name, method.options), on_report=on_report, team=team)
+    team.part()
+    if not team.main:
+        return request.out / RESULT
     content = GeneratorFile(
         method.name, method.options, request.sam, method.network.state_dict(), _changed(request, tuning, sam), dict(request.facts)
     )
@@ -151,7 +130,7 @@ def train_generator(
 
 
 def drawn(make: Callable[[], Made], seed: int) -> Made:
-    """A method, or its network, whose first weights come from `seed`; numbers that others draw are left alone."""
+    """What `make` makes, with all that it draws from torch's generator coming from `seed`; numbers that others draw are left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return make()
@@ -208,6 +187,8 @@ def image_size_of(backbone: str) -> int:
 def _sam(request: Request, device: torch.device) -> tuple[Any, TokenDecoding]:
     if is_first_sam(request.sam) and (request.stage == "tube" or "memory" in request.trained):
         raise UserInputError("no memory in the first SAM", request.sam, request.stage, "--stage image", "choose a SAM 2 for tubes")
+    if is_first_sam(request.sam) and "lora" in request.trained:
+        raise UserInputError("no adapters for the first SAM", request.sam, "--train lora", "a SAM 2", "choose one, or train the decoder")
     model = build_any_sam(request.sam, request.sam_weights, device)
     return model, decoding_of(model)
 

@@ -36,8 +36,9 @@ from icvos.models.backbones import Backbone
 from icvos.models.checkpoints import load_weights
 from icvos.models.compute import device_named
 from icvos.training.episodes import episode_rng
-from icvos.training.loop import Report, TrainOptions, train
+from icvos.training.loop import Report, TrainOptions, Treatment, train
 from icvos.training.losses import mask_iou
+from icvos.training.processes import Team, joined
 from icvos.types import Image
 
 
@@ -143,7 +144,12 @@ class HeadTrainee(nn.Module):
 
 
 def train_head(
-    request: Request, make: Callable[[], Head], name: str, options: TrainOptions, on_report: Callable[[Report], None] | None = None
+    request: Request,
+    make: Callable[[], Head],
+    name: str,
+    options: TrainOptions,
+    on_report: Callable[[Report], None] | None = None,
+    team: Team | None = None,
 ) -> Path:
     """Train, or go on training, and write the file that `icvos run --weights` takes.
 
@@ -153,12 +159,15 @@ def train_head(
         name: of the method.
         options: of the loop.
         on_report: told how it goes.
+        team: see `train_generator`.
 
     Raises:
         UserInputError: options that do not go together, a resume with other options, weights that do not fit.
-        DataError: data that cannot be read, or a loss that is no number.
+        DataError: data that cannot be read.
+        PluginError: a loss or a gradient that is no number.
     """
     check_request(request)
+    team = team or joined(cpu=options.cpu, precision=options.precision)
     how = _augmentation(request)
     head = drawn(make, options.seed)
     config = head.config
@@ -173,7 +182,14 @@ def train_head(
     sight = Sight(head, backbone.to(device), episodes.image, request.cache)
     trainee = HeadTrainee(head.to(device), sight)
     batches, facts = HeadBatches(episodes, how), agreed(request, name, said)
-    train(trainee, batches, options, request.out, facts, treat=lambda full: head.treatment(full.removeprefix("head.")), on_report=on_report)
+
+    def treat(full: str) -> Treatment:
+        return head.treatment(full.removeprefix("head."))
+
+    train(trainee, batches, options, request.out, facts, treat=treat, on_report=on_report, team=team)
+    team.part()
+    if not team.main:
+        return request.out / RESULT
     own = request.start.backbone if request.start else {}
     write_generator(request.out / RESULT, GeneratorFile(name, said, "", head.state_dict(), facts=dict(request.facts), backbone=own))
     if request.validation:

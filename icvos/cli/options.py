@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
 
+
+class Told(click.Option):
+    """An option whose help is made when it is shown, of what there is then; making it may import what is slow."""
+
+    def __init__(self, *names: Any, tell: Callable[[], str], **settings: Any) -> None:
+        """As `click.Option`, with `tell` in the place of `help`."""
+        super().__init__(*names, **settings)
+        self.tell = tell
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The option's line of the help."""
+        self.help = self.tell()
+        return super().get_help_record(ctx)
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
 

@@ -7,14 +7,17 @@ from typing import Any
 import click
 
 from icvos.cli import options
+from icvos.cli.train import HEADS, METHODS, head_maker, maker, presets_told
 
 
 @click.command("sizes")
 @click.option("--method", required=True, metavar="NAME", help="dcsam, vrp_sam, pfenet, hdmnet or amnet.")
 @click.option("--backbone", default="efficientnet_lite0", show_default=True, metavar="NAME", help="The frozen backbone.")
 @click.option("--sam", default="sam2_nano", show_default=True, metavar="NAME", help="The SAM or SAM 2 that is prompted.")
-@click.option("--train", "trained", default="generator", show_default=True, help="generator, decoder, memory, lora, with commas between.")
-@click.option("--preset", "chosen", default="default", show_default=True, metavar="NAME", help="Of the method.")
+@click.option(
+    "--train", "trained", default="generator", show_default=True, help="generator, decoder, memory, lora (dcsam's), with commas between."
+)
+@click.option("--preset", "chosen", cls=options.Told, default="default", show_default=True, metavar="NAME", tell=presets_told)
 @click.option("--set", "changes", multiple=True, metavar="OPTION=VALUE", help="One option of the method; may be given again.")
 @options.as_json
 def command(**given: Any) -> None:
@@ -27,7 +30,6 @@ def command(**given: Any) -> None:
     """
     from dataclasses import asdict
 
-    from icvos.cli.train import HEADS, METHODS, head_maker, maker
     from icvos.errors import UserInputError, did_you_mean, missing_package
     from icvos.files import to_json
 
@@ -36,7 +38,7 @@ def command(**given: Any) -> None:
     try:
         from baselines.common.sizes import generator_sizes, head_sizes
     except ModuleNotFoundError as error:
-        raise missing_package("counting", error, "models,train") from error
+        raise missing_package("counting", error, "models") from error
     trained = tuple(part.strip() for part in given["trained"].split(","))
     if given["method"] in HEADS:
         found = head_sizes(head_maker(given), given["method"])

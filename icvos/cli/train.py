@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,21 +14,45 @@ from icvos.cli import options
 if TYPE_CHECKING:
     from baselines.common.generator_file import GeneratorFile
     from baselines.common.head import Head
-    from baselines.common.train_generator import Request, Schedule, Trainable
+    from baselines.common.schedules import Schedule
+    from baselines.common.train_generator import Request, Trainable
     from icvos.training.class_pictures import ClassPictures
     from icvos.training.loop import TrainOptions
+    from icvos.training.processes import Team
 
 GENERATORS, HEADS = ("dcsam", "vrp_sam"), ("pfenet", "hdmnet", "amnet")
 METHODS = (*GENERATORS, *HEADS)
 
 
+def presets_told() -> str:
+    """The presets of every method, for help."""
+    each = ((method, ", ".join(_registered(method).presets)) for method in METHODS)
+    return "Options of the method by one name. " + "; ".join(f"{method}: {names}" for method, names in each) + "."
+
+
+def schedules_told() -> str:
+    """The schedules, for help."""
+    from baselines.common.schedules import SCHEDULES
+
+    return f"Of a paper: {', '.join(SCHEDULES)} (docs/train.md)."
+
+
+def augmentations_told() -> str:
+    """The augmentations, for help."""
+    from baselines.common.augmentation import AUGMENTATIONS, NONE
+
+    return f"Of a head's pictures: {', '.join([NONE, *AUGMENTATIONS])}.  [default: the schedule's, or none]"
+
+
 @click.command("train")
 @click.option("--method", required=True, metavar="NAME", help="dcsam, vrp_sam, pfenet, hdmnet or amnet.")
 @click.option("--data", "sources", multiple=True, required=True, metavar="coco|pascal|voc_small=DIR", help="Pictures; may be given again.")
-@click.option("--split", default="train", show_default=True, metavar="train|val", help="Of the data; val only to try things out.")
+@click.option(
+    "--split", type=click.Choice(["train", "val"]), default="train", show_default=True, help="Of the data; val only to try things out."
+)
 @click.option("--out", type=options.FOLDER, required=True, help="Checkpoints, log and weights; the same folder goes on with a training.")
 @click.option("--stage", default="image", show_default=True, metavar="image|tube", help="Single pictures, or clips made of them.")
-@click.option("--schedule", metavar="NAME", help="Of a paper: coco-20i, pascal-5i, ic-vos, ic-vos-tube, pfenet-coco, ... (docs/train.md).")
+@click.option("--schedule", cls=options.Told, metavar="NAME", tell=schedules_told)
 @click.option("--steps", type=click.IntRange(1), help="Instead of the schedule's.")
 @click.option("--batch", type=click.IntRange(1), help="Episodes a step, over all processes.  [default: the schedule's, or 8]")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Learning rate.  [default: the schedule's, or 1e-4]")
@@ -47,12 +72,12 @@ METHODS = (*GENERATORS, *HEADS)
 @click.option("--shots", type=click.IntRange(1), default=1, show_default=True, help="Supports an episode.")
 @click.option("--annotation", default="mask", show_default=True, metavar="mask|box|scribble|point", help="How supports are marked.")
 @click.option("--mirror/--no-mirror", default=False, show_default=True, help="Mirror half of the pictures.")
-@click.option("--augment", metavar="NAME", help="Of a head's pictures: none, pfenet-coco, ...  [default: the schedule's, or none]")
+@click.option("--augment", cls=options.Told, metavar="NAME", tell=augmentations_told)
 @click.option("--balance", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="0: classes equally often; 1: pictures.")
-@click.option("--train", "trained", default="generator", show_default=True, help="generator, decoder, memory, lora, with commas between.")
 @click.option(
-    "--preset", "chosen", default="default", show_default=True, metavar="NAME", help="Of the method: default, release, paper, small, ..."
+    "--train", "trained", default="generator", show_default=True, help="generator, decoder, memory, lora (dcsam's), with commas between."
 )
+@click.option("--preset", "chosen", cls=options.Told, default="default", show_default=True, metavar="NAME", tell=presets_told)
 @click.option("--set", "changes", multiple=True, metavar="OPTION=VALUE", help="One option of the method; may be given again.")
 @click.option("--plain-tubes", is_flag=True, help="Tubes of unchanged pictures (Table 8).")
 @click.option("--backbone", default="efficientnet_lite0", show_default=True, metavar="NAME", help="The frozen backbone.")
@@ -64,7 +89,8 @@ METHODS = (*GENERATORS, *HEADS)
 @click.option("--precision", default="fp32", show_default=True, metavar="fp32|bf16", help="What is computed in.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where it is computed.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make batches.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Names the episodes.")
+@click.option("--save-every", type=click.IntRange(1), default=100, show_default=True, help="Steps between checkpoints; at most 10 minutes.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Names the episodes, and whatever else is drawn by chance.")
 @options.as_json
 def command(**given: Any) -> None:
     """Train a prompt generator or a few-shot head on episodes: a picture to segment, and others of its class with masks.
@@ -78,20 +104,47 @@ def command(**given: Any) -> None:
     icvos train --method vrp_sam --data pascal=/data/VOC2012 --fold 0 --schedule pascal-5i --out vrp-0
     accelerate launch -m icvos train --method dcsam ...
     """
-    import json
-
-    from icvos.cli.progress import bar
     from icvos.errors import missing_package
 
     try:
-        from baselines.common.train_generator import train_generator
-        from baselines.common.train_head import train_head
+        from icvos.training.processes import joined
     except ModuleNotFoundError as error:
         raise missing_package("training", error, "models,train") from error
+    team = joined(cpu=given["device"] == "cpu", precision=given["precision"])
+    with _one_voice(team):
+        _train(given, team)
+
+
+@contextmanager
+def _one_voice(team: Team) -> Iterator[None]:
+    """What ends the training of all processes is said by the main one; the others leave quietly, with its exit code, after it has."""
+    import atexit
+
+    from icvos.cli import INTERRUPTED
+    from icvos.errors import IcvosError
+
+    try:
+        with team.agreed():
+            yield
+    except (IcvosError, KeyboardInterrupt) as error:
+        if team.main:
+            atexit.register(team.wait)  # runs when the message is out
+            raise
+        team.wait()
+        raise click.exceptions.Exit(error.exit_code if isinstance(error, IcvosError) else INTERRUPTED) from error
+
+
+def _train(given: dict[str, Any], team: Team) -> None:
+    import json
+
+    from baselines.common.train_generator import train_generator
+    from baselines.common.train_head import train_head
+    from icvos.cli.progress import bar
+
     data = _pictures(given, _open(given["sources"], given["split"]))
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)
-    with bar(given["method"], loop.steps, "steps") as advance:
+    with bar(given["method"], loop.steps, "steps") if team.main else nullcontext(lambda steps: None) as advance:
         seen = [0]
 
         def on_report(report: Any) -> None:
@@ -99,9 +152,11 @@ def command(**given: Any) -> None:
             seen[0] = report.step
 
         if given["method"] in HEADS:
-            path = train_head(request, head_maker(given), given["method"], loop, on_report)
+            path = train_head(request, head_maker(given), given["method"], loop, on_report, team)
         else:
-            path = train_generator(request, maker(given), loop, on_report)
+            path = train_generator(request, maker(given), loop, on_report, team)
+    if not team.main:
+        return
     said = {"weights": str(path), "steps": loop.steps, "log": str(request.out / "log.jsonl")}
     validation = request.out / "validation.json"
     if request.validation and validation.is_file():
@@ -158,7 +213,7 @@ def _pictures(given: dict[str, Any], data: ClassPictures) -> ClassPictures:
 
 
 def _schedule(given: dict[str, Any]) -> Schedule:
-    from baselines.common.train_generator import SCHEDULES, Schedule
+    from baselines.common.schedules import SCHEDULES, Schedule
     from icvos.errors import UserInputError, did_you_mean
 
     name = given["schedule"]
@@ -178,7 +233,7 @@ def _loop(given: dict[str, Any], data: ClassPictures) -> TrainOptions:
         steps=given["steps"] or schedule.steps_for(len(data)),
         cpu=given["device"] == "cpu",
         **{name: getattr(schedule, name) if given[name] is None else given[name] for name in named},
-        **{name: given[name] for name in ("warm_up", "accumulate", "precision", "seed", "workers")},
+        **{name: given[name] for name in ("warm_up", "accumulate", "precision", "seed", "workers", "save_every")},
     )
 
 
@@ -214,23 +269,48 @@ def _registered(method: str) -> Any:
 
 
 def head_maker(given: dict[str, Any]) -> Callable[[], Head]:
-    """How to make the head."""
+    """How to make the head.
+
+    Raises:
+        UserInputError: the method has no such preset.
+    """
+    check_preset(given["method"], given["chosen"])
     method = _registered(given["method"])
     changes = {"backbone": given["backbone"], **dict(_change(entry) for entry in given["changes"])}
     return lambda: cast("Head", method.made(method.parts().preset(given["chosen"], **changes)))
 
 
 def maker(given: dict[str, Any]) -> Callable[[int], Trainable]:
-    """How to make the method for a width of tokens."""
+    """How to make the method for a width of tokens.
+
+    Raises:
+        UserInputError: the method has no such preset.
+    """
     from baselines import vrp_sam_train
     from dcsam import train as dcsam_train
 
     changes = dict(_change(entry) for entry in given["changes"])
+    check_preset(given["method"], given["chosen"])
     if given["method"] == "vrp_sam":
         return lambda width: vrp_sam_train.trainable(width, given["backbone"], changes)
     return lambda width: dcsam_train.trainable(
         width, given["sam"], given["backbone"], given["chosen"], changes, augmented=not given["plain_tubes"]
     )
+
+
+def check_preset(method: str, chosen: str) -> None:
+    """See that the method has such a preset.
+
+    Raises:
+        UserInputError: it has not; says which it has.
+    """
+    from icvos.errors import UserInputError, did_you_mean
+
+    known = _registered(method).presets
+    if chosen not in known:
+        close = did_you_mean(chosen, known)
+        fix = close if close.startswith("did") else "choose one of them"
+        raise UserInputError(f"no such preset of {method}", f"--preset {chosen}", expected=", ".join(known), fix=fix)
 
 
 def _change(entry: str) -> tuple[str, Any]:

@@ -1,42 +1,78 @@
-"""Weights from files into networks: nothing but tensors is ever unpickled, and what does not fit is told by name."""
+"""Weights from files into networks: what does not fit is told by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from icvos.errors import DataError, UserInputError
+from icvos.models.tensor_files import read_stored
 
 SHOWN = 3  # names listed of each kind that does not fit
+COMPILED = "_orig_mod."  # what torch.compile puts into names, wherever the compiled part stands
+WRAPPERS = ("module.", COMPILED, "model.", "net.")  # what stands before all names where a network was saved inside another
+STATES = ("model", "state_dict")  # where official checkpoints keep their tensors
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` or PyTorch file, by name, on the CPU.
+    """The tensors of a safetensors or PyTorch file, by name, on the CPU.
 
-    A dictionary under ``model`` or ``state_dict`` is unpacked, as official checkpoints want it, and ``module.`` removed.
+    A dictionary under ``model`` or ``state_dict`` is unpacked, as official checkpoints want it, and so is any other that is the
+    only one of named tensors. ``module.`` before names and ``_orig_mod.`` in them are removed.
 
     Raises:
         UserInputError: there is no such file.
         DataError: the file holds something else than named tensors, or is damaged.
     """
-    if not path.is_file():
-        raise UserInputError("no such file of weights", path, fix="check the path")
-    try:
-        loaded: Any = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files make the readers raise nearly anything
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise DataError("cannot read the weights", path, reason, "named tensors", "fetch the file again") from error
-    for key in ("model", "state_dict"):
+    loaded = read_stored(path).content
+    if isinstance(loaded, Mapping) and {"trained", "said", "step"} <= loaded.keys():
+        fix = "pass the generator.safetensors beside it, which is written when the training is done"
+        raise DataError("cannot read the weights", path, "the checkpoint of a training", "what came out of it", fix)
+    for key in STATES:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
             loaded = loaded[key]
-    if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise DataError("cannot read the weights", path, type(loaded).__name__, "named tensors", "check which file it is")
-    return {str(name).removeprefix("module."): value for name, value in loaded.items()}
+    if isinstance(loaded, Mapping) and not any(isinstance(value, Tensor) for value in loaded.values()):
+        inner = [value for value in loaded.values() if _named_tensors(value)]
+        loaded = inner[0] if len(inner) == 1 else loaded
+    if not _named_tensors(loaded):
+        raise DataError("cannot read the weights", path, _told(loaded), "named tensors", "check which file it is")
+    return {str(name).replace(COMPILED, "").removeprefix("module."): value for name, value in loaded.items()}
+
+
+def _named_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(isinstance(part, Tensor) for part in value.values())
+
+
+def _told(loaded: Any) -> str:
+    """What a file holds in the place of named tensors."""
+    if not isinstance(loaded, Mapping):
+        return type(loaded).__name__
+    others = [f"{name}: {type(value).__name__}" for name, value in loaded.items() if not isinstance(value, Tensor)]
+    return f"a dictionary of {len(loaded)} entries, " + (_listed("no tensors", others) if others else "empty")
+
+
+def unwrapped(state: Mapping[str, Tensor], fits: Callable[[Mapping[str, Tensor]], bool]) -> Mapping[str, Tensor]:
+    """A state under the names that fit, once what wrappers put before all of them is taken off; itself where none fit.
+
+    Args:
+        state: named tensors.
+        fits: whether the network can take these.
+    """
+    return next((inner for inner in _inner_states(state) if fits(inner)), state)
+
+
+def _inner_states(state: Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """The state, and what it is without one, two, ... wrappers."""
+    while True:
+        yield state
+        around = next((wrapper for wrapper in WRAPPERS if state and all(name.startswith(wrapper) for name in state)), None)
+        if around is None:
+            return
+        state = {name.removeprefix(around): value for name, value in state.items()}
 
 
 def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: object) -> None:
@@ -44,7 +80,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: object) 
 
     Args:
         module: keeps its own dtype; half-precision weights are widened.
-        state: named tensors.
+        state: named tensors; wrappers before all names are taken off where they fit without.
         where: the file, for messages.
 
     Raises:
@@ -52,6 +88,7 @@ def load_weights(module: nn.Module, state: Mapping[str, Tensor], where: object) 
         DataError: a weight is not a finite number.
     """
     wanted = module.state_dict()
+    state = unwrapped(state, lambda inner: inner.keys() == wanted.keys())
     missing, unknown, misshaped = misfits(wanted, state)
     shapes = [f"{name} {_shape(state[name])} for {_shape(wanted[name])}" for name in misshaped]
     parts = [_listed("missing", missing), _listed("unknown", unknown), _listed("of another shape", shapes)]
@@ -73,6 +110,7 @@ def put_into(module: nn.Module, state: Mapping[str, Tensor], where: object) -> N
         UserInputError: the network has none of a name and shape.
     """
     own = module.state_dict()
+    state = unwrapped(state, lambda inner: inner.keys() <= own.keys())
     _, unknown, misshaped = misfits(own, state)
     if strange := unknown + misshaped:
         expected = "tensors of this model"

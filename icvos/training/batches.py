@@ -7,12 +7,14 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
 
+from icvos.errors import IcvosError
 from icvos.parallel import end_with_parent
 
 AHEAD = 4  # batches in the making, beside one for each process
@@ -48,15 +50,24 @@ class Ahead:
         return self
 
     def __next__(self) -> Any:
+        """The next batch.
+
+        Raises:
+            IcvosError: a worker died; whatever making a batch raises comes through as it is.
+        """
         if self.pool is None:
             if not self.asked:
                 raise StopIteration
             return self.make(*self.asked.popleft())
-        while self.asked and len(self.coming) < self.most:
-            self.coming.append(self.pool.submit(_made, *self.asked.popleft()))
-        if not self.coming:
-            raise StopIteration
-        return self.coming.popleft().result()
+        try:
+            while self.asked and len(self.coming) < self.most:
+                self.coming.append(self.pool.submit(_made, *self.asked.popleft()))
+            if not self.coming:
+                raise StopIteration
+            return self.coming.popleft().result()
+        except BrokenProcessPool as error:
+            fix = "run the same command again to go on from the last checkpoint, with fewer --workers or a smaller --batch"
+            raise IcvosError("a process that makes batches died", found="killed, or out of memory", fix=fix) from error
 
 
 def _pool(make: Callable[[int, Sequence[int]], Any], workers: int) -> ProcessPoolExecutor:

