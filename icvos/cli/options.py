@@ -12,6 +12,8 @@ import click
 from icvos.cli import complete
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from icvos.benchmark import Benchmark
     from icvos.fewshot.release import ImageRelease
     from icvos.protocol import ScoringProtocol
@@ -20,6 +22,34 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
+
+
+class Output(click.ParamType):
+    """A place to write to, looked at before any work is done for it: never a device, a pipe or a socket."""
+
+    name = "path"
+
+    def __init__(self, *, file: bool = False) -> None:
+        self.file = file  # no folder may be there
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path as it was given.
+
+        Raises:
+            UserInputError: nothing can be written there.
+        """
+        from icvos.files import output, output_file
+
+        path = Path(value)
+        (output_file if self.file else output)(path)
+        return path
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Files and folders."""
+        return FOLDER.shell_complete(ctx, param, incomplete)
+
+
+OUT, OUT_FILE = Output(), Output(file=True)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
@@ -101,7 +131,7 @@ def release(name: str) -> Callable[[Command], Command]:
             click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports."),
             click.option("--release-version", default="1", show_default=True, callback=plain_name, help="The release's version."),
             click.option("--name", default=name, show_default=True, callback=plain_name, help="The release's name."),
-            click.option("--out", type=FOLDER, help="Where the release goes.  [default: ic-vos]"),
+            click.option("--out", type=OUT, help="Where the release goes.  [default: ic-vos]"),
         ):
             command = option(command)
         return command

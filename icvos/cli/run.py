@@ -31,7 +31,7 @@ ALL_EMBEDDED = "all-embedded"
 )
 @options.benchmark
 @options.roots
-@click.option("--out", type=options.FOLDER, help="The folder of runs; this one goes below it, under the method's name.  [default: runs]")
+@click.option("--out", type=options.OUT, help="The folder of runs; this one goes below it, under the method's name.  [default: runs]")
 @click.option("--shard", callback=options.shard, metavar="i/n", help="Do only this part; all parts may write into one --out.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many episodes.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if the card allows it and it is worth it, else 1]")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +15,8 @@ from pycocotools import mask as coco_mask
 
 from icvos.cache import cached_folder
 from icvos.categories import BY_ID
-from icvos.errors import DataError
-from icvos.files import read_data
+from icvos.errors import DataError, UserInputError
+from icvos.files import atomic_folder, read_data
 from icvos.training.class_pictures import SMALLEST, read_picture
 from icvos.types import Image, Mask, Size
 
@@ -138,13 +136,13 @@ def _index(annotations: Path) -> Path:
     folder = cached_folder("coco", annotations, (stat.st_size, stat.st_mtime_ns)) / "index"
     if not folder.is_dir():
         arrays = _read(annotations)
-        part = Path(tempfile.mkdtemp(dir=folder.parent))
-        for name, values in arrays.items():
-            np.save(part / f"{name}.npy", values)
         try:
-            part.rename(folder)
-        except OSError:  # somebody else was faster, and has the same
-            shutil.rmtree(part)
+            with atomic_folder(folder) as part:
+                for name, values in arrays.items():
+                    np.save(part / f"{name}.npy", values)
+        except UserInputError:
+            if not folder.is_dir():  # else somebody else was faster, and has the same
+                raise
     return folder
 
 
