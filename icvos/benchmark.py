@@ -196,7 +196,7 @@ class Benchmark:
             raise UserInputError(
                 "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR"
             )
-        known = _remembered_roots(path / ROOTS) | dict(roots or {})
+        known = {name: root.absolute() for name, root in (_remembered_roots(path / ROOTS) | dict(roots or {})).items()}
         manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
         digest = hashlib.sha256(manifest_bytes + b"\0" + episode_bytes).hexdigest()
         manifest, records = _parse_manifest(path / MANIFEST, manifest_bytes), _parse_episodes(path / EPISODES, episode_bytes)

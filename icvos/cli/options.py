@@ -12,8 +12,6 @@ import click
 from icvos.cli import complete
 
 if TYPE_CHECKING:
-    from click.shell_completion import CompletionItem
-
     from icvos.benchmark import Benchmark
     from icvos.fewshot.release import ImageRelease
     from icvos.protocol import ScoringProtocol
@@ -24,12 +22,11 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
 
 
-class Output(click.ParamType):
+class Output(click.Path):
     """A place to write to, looked at before any work is done for it: never a device, a pipe or a socket."""
 
-    name = "path"
-
     def __init__(self, *, file: bool = False) -> None:
+        super().__init__(path_type=Path)
         self.file = file  # no folder may be there
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
@@ -40,13 +37,9 @@ class Output(click.ParamType):
         """
         from icvos.files import output, output_file
 
-        path = Path(value)
+        path = cast(Path, super().convert(value, param, ctx))
         (output_file if self.file else output)(path)
         return path
-
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """Files and folders."""
-        return FOLDER.shell_complete(ctx, param, incomplete)
 
 
 OUT, OUT_FILE = Output(), Output(file=True)

@@ -108,7 +108,7 @@ class ImageRelease:
         pictures = {one.name: one for one in _lines(PictureRecord, data[1], path / PICTURES)}
         records = _lines(ImageEpisodeRecord, data[2], path / EPISODES)
         place = (roots or {}).get(manifest.source) or _remembered(path / ROOTS, manifest.source)
-        release = cls(path, manifest, pictures, records, _digest(data), place)
+        release = cls(path, manifest, pictures, records, _digest(data), place and place.absolute())
         release._check()
         return release
 
