@@ -14,6 +14,7 @@ from icvos.errors import PluginError, UserInputError, did_you_mean
 from icvos.method_files import load_file
 from icvos.plugins import plugin_code, plugin_items
 from icvos.types import Clip, Compute, Instance, MethodCard, NeedsTruth, Segmenter, Source
+from icvos.weights import weight_files
 
 METHODS = "icvos.methods"
 SOURCES = "icvos.sources"
@@ -79,8 +80,12 @@ def is_method_file(spec: str) -> bool:
 
 def _placed(compute: Compute) -> Compute:
     """The same, with the files that it names where they are, whatever becomes the working folder."""
-    weights, sam = (str(Path(name).absolute()) if name and Path(name).is_file() else name for name in (compute.weights, compute.sam))
-    return replace(compute, weights=weights, sam=sam or compute.sam)
+    known = weight_files()
+
+    def placed(name: str) -> str:
+        return str(Path(name).absolute()) if name not in known and Path(name).is_file() else name
+
+    return replace(compute, sam=placed(compute.sam), weights=compute.weights and placed(compute.weights))
 
 
 def _check_card(spec: str, card: MethodCard) -> None:
@@ -109,7 +114,7 @@ def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> li
     for name, factory in factories.items():
         with plugin_code("the source cannot be opened", name, fix="mend the source"):
             given = {"resolution": resolution} if name in choosing else {}
-            sources.append(cast(Source, factory(roots[name].absolute(), **given)))
+            sources.append(cast(Source, factory(roots[name], **given)))
     return sources
 
 

@@ -302,7 +302,15 @@ def test_installed_plugins_say_where_they_failed_too(tmp_path: Path, toy_data: P
         ): "odd_plugin.py, line 12, in clips",
         ("run", "--method", "odd", "--benchmark", tmp_path): "odd_plugin.py, line 15, in method",
     }
-    code = "import sys; from icvos.cli import main\nfor words in eval(sys.argv[1]):\n    try: main(words)\n    except SystemExit as e: print('CODE', e.code, file=sys.stderr)"
+    code = """
+import sys
+from icvos.cli import main
+for words in eval(sys.argv[1]):
+    try:
+        main(words)
+    except SystemExit as leaving:
+        print("CODE", leaving.code, file=sys.stderr)
+"""
     done = subprocess.run(
         [sys.executable, "-c", code, repr([[str(word) for word in words] for words in calls])],
         env=os.environ | {"PYTHONPATH": str(site)}, cwd=tmp_path, capture_output=True, text=True, check=True,

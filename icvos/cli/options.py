@@ -198,7 +198,8 @@ def all_roots(names: Iterable[str], where: Where) -> dict[str, Path]:
 
     names = list(names)
     chosen = chosen_roots(names, where)
-    return known_roots(name for name in names if name not in chosen) | chosen
+    roots = known_roots(name for name in names if name not in chosen) | chosen
+    return {name: root.absolute() for name, root in roots.items()}  # whatever becomes the working folder
 
 
 def source_roots(names: Iterable[str], where: Where) -> dict[str, Path]:
