@@ -282,7 +282,13 @@ def _refuse_unless_online(file: WeightFile, path: Path, offline: bool) -> None:
 
 def _obtain(file: WeightFile, path: Path, on_progress: Progress | None) -> None:
     """Download, hash, and only then give the file its name. Whoever comes second finds it done."""
-    make_folder(path.parent)
+    fix = f"choose another folder with {FOLDER} or {ENVIRONMENT}"
+    if path.parts[0] == "~":  # the platform's, where nobody knows this user's home
+        raise UserInputError("nowhere to keep weights", path, "no home folder", "a folder", fix)
+    try:
+        make_folder(path.parent)
+    except UserInputError as error:
+        raise UserInputError("cannot write", error.where, error.found, fix=fix) from error
     part = path.with_name(f"{path.name}.partial")
     with alone(path.with_name(f".{path.name}.lock")):
         if path.is_file():

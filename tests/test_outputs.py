@@ -226,3 +226,51 @@ def test_no_command_writes_over_a_device_or_a_pipe(
         said = icvos(*words)
         assert said.code == 2 and f"cannot write: {out}: found " in said.err and said.err.count("\n") == 1
         assert os.lstat(out)[:3] == before
+
+
+SLOWLY = """
+import sys, time
+from icvos import files
+locked = files._locked
+def slowly(path):  # so that a kill strikes while something is written
+    time.sleep(0.1)
+    return locked(path)
+files._locked = slowly
+from icvos.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("command", ["bundle", "bundle folder", "runs", "release", "package"])
+def test_killed_commands_leave_nothing_once_they_are_run_again(
+    icvos: Callable[..., Said], command: str, toy_data: Path, toy_release: Path, tmp_path: Path
+) -> None:
+    names = {"OUT": tmp_path / ("out.zip" if command == "bundle" else "nice-out"), "RELEASE": toy_release, "DATA": toy_data}
+    words = [str(names.get(word, word)) for word in WRITING[command.split()[0]]]
+    with subprocess.Popen([sys.executable, "-c", SLOWLY, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not list(tmp_path.rglob("*.partial")) and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    assert list(tmp_path.rglob("*.partial"))
+    next_second()
+    assert icvos(*words).code == 0
+    assert not list(tmp_path.rglob("*.partial")) and names["OUT"].exists()
+
+
+def test_folders_that_earlier_versions_left_beside_a_bundle_are_removed(
+    icvos: Callable[..., Said], toy_release: Path, tmp_path: Path
+) -> None:
+    write_text(tmp_path / ".out.zip.k3x_9abc.partial/bundle/pages/index.md", "half")
+    write_text(tmp_path / ".other.zip.k3x_9abc.partial/bundle/x", "somebody else's")
+    assert icvos("export", "codabench", toy_release, "--out", tmp_path / "out.zip").code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"out.zip", ".other.zip.k3x_9abc.partial"}
+
+
+def test_two_exports_at_once_leave_one_whole_bundle(toy_release: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "icvos", "export", "codabench", str(toy_release), "--out", str(tmp_path / "out.zip")]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    subprocess.run([*command[:-1], str(tmp_path / "alone.zip")], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert (tmp_path / "out.zip").read_bytes() == (tmp_path / "alone.zip").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"out.zip", "alone.zip"}
