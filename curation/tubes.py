@@ -13,6 +13,7 @@ from curation.sources.coco import Coco
 from curation.sources.scan import ClipScan, scan, unreadable_masks
 from curation.sources.tree import OnProgress, Tree
 from icvos.errors import DataError, Finding, UserInputError, did_you_mean
+from icvos.registry import clips_of, instances_of
 from icvos.types import Clip, Instance, Source, Tube
 
 NO_LABELS = LabelBook()
@@ -89,11 +90,11 @@ def explain(
     found: list[Candidate] = []
     known: set[str] = set()
     for source in sources:
-        for one in source.clips():
+        for one in clips_of(source):
             known |= {one.key, one.name}
             if clip in (one.key, one.name):
                 rows = book.of_clip(one.source, one.name)
-                instances = source.instances(one)
+                instances = instances_of(source, one)
                 there = {(one.source, one.name): _there(one, instances, rows)}
                 _refuse_unknown(unknown_labels(book.only(one.source, one.name), there, [one.source]))
                 found.extend(_candidates(scan(one), instances, pool, rows))
@@ -122,7 +123,7 @@ def _all_candidates(sources: Iterable[Source], pool: Coco, book: LabelBook, on_p
         names.append(source.name)
         if isinstance(source, Tree):
             source.index(on_progress)
-        for clip in source.clips():
+        for clip in clips_of(source):
             key = (clip.source, clip.name)
             if key in objects:
                 fix = "rename one of the folders, or leave one of the sources out"
@@ -132,7 +133,7 @@ def _all_candidates(sources: Iterable[Source], pool: Coco, book: LabelBook, on_p
             except DataError as error:
                 unreadable.extend(error.findings)
                 continue
-            instances = source.instances(clip)
+            instances = instances_of(source, clip)
             rows = labelled.get(key, {})
             objects[key] = _there(clip, instances, rows)
             yield from _candidates(shown, instances, pool, {i: rows[i] for i in rows if i in objects[key]})
@@ -151,9 +152,9 @@ def check_labels(book: LabelBook, sources: Iterable[Source]) -> None:
     objects: dict[tuple[str, str], tuple[int, ...]] = {}
     for source in sources:
         names.append(source.name)
-        for clip in source.clips():
+        for clip in clips_of(source):
             rows = labelled.get((clip.source, clip.name), {})
-            instances = source.instances(clip) if rows else ()
+            instances = instances_of(source, clip) if rows else ()
             objects[clip.source, clip.name] = _there(clip, instances, rows)
     _refuse_unknown(unknown_labels(book, objects, names))
 
@@ -164,8 +165,8 @@ def unnamed(sources: Iterable[Source], book: LabelBook = NO_LABELS, everything: 
     An object has a name where the source gives it a word or the book a row; all masks of a clip are searched for objects.
     """
     for source in sources:
-        for clip in source.clips():
-            words = {instance.id: instance.label for instance in source.instances(clip)}
+        for clip in clips_of(source):
+            words = {instance.id: instance.label for instance in instances_of(source, clip)}
             named = {number for number, word in words.items() if word} | set(book.of_clip(clip.source, clip.name))
             there = scan(clip).objects
             if wanted := tuple(number for number in there if everything or number not in named):

@@ -24,7 +24,7 @@ from icvos import __version__
 from icvos.cache import key_file
 from icvos.download import alone
 from icvos.errors import DataError, UserInputError
-from icvos.files import parse_json, to_json, write_text
+from icvos.files import parse_json, temporary_beside, to_json, write_text
 
 FORMAT = "icvos-record/1"
 REPORTED = "reported by their author"
@@ -116,6 +116,8 @@ def sealing_key(*, make: bool) -> bytes:
         UserInputError: there is none and none can be written, or others can read it.
     """
     path, fix = key_file(), "set ICVOS_CACHE to a folder of your own that can be written"
+    if not path.is_absolute():  # "~/.cache": nobody knows where this user's home is
+        raise UserInputError("no key to seal records with", path, "no home folder", "a file of your own", fix)
     try:
         if make and not path.exists():
             _make_key(path)
@@ -138,13 +140,13 @@ def _make_key(path: Path) -> None:
     with alone(path.with_name(f".{path.name}.lock")):
         if path.exists():
             return
-        part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
-        try:
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
-                stream.write(secrets.token_bytes(_KEY_BYTES))
+        with temporary_beside(path, _write_key) as part:
             part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+
+
+def _write_key(path: Path) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
+        stream.write(secrets.token_bytes(_KEY_BYTES))
 
 
 def _seal(record: ScoringRecord, key: bytes) -> str:

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
-from icvos.files import json_fault, parse_json, read_data, to_json, write_text
+from icvos.files import is_temporary, json_fault, parse_json, read_data, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle
 from icvos.places import ROOTS, read_roots, write_roots
@@ -196,7 +196,7 @@ class Benchmark:
             raise UserInputError(
                 "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR"
             )
-        known = read_roots(path) | dict(roots or {})
+        known = {name: root.absolute() for name, root in (read_roots(path) | dict(roots or {})).items()}
         manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
         digest = hashlib.sha256(manifest_bytes + b"\0" + episode_bytes).hexdigest()
         manifest, records = _parse_manifest(path / MANIFEST, manifest_bytes), _parse_episodes(path / EPISODES, episode_bytes)
@@ -338,9 +338,7 @@ def refuse_other_files(path: Path) -> None:
         raise UserInputError("not a folder", path, expected="a folder to write the release to", fix="give another --out")
     if not path.is_dir() or (path / MANIFEST).exists():
         return
-    strangers = sorted(
-        entry.name for entry in path.iterdir() if entry.name not in {ROOTS, EPISODES} and not entry.name.endswith(".partial")
-    )
+    strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in {ROOTS, EPISODES} and not is_temporary(entry.name))
     if strangers:
         raise UserInputError(
             "the folder holds other files", path, found=", ".join(strangers[:3]), expected="an empty folder", fix="give another --out"

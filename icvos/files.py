@@ -2,42 +2,286 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import platform
+import re
+import shutil
+import stat
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from icvos.errors import DataError, UserInputError
 
+try:
+    import fcntl
+except ImportError:  # Windows: what was left behind is known by its age alone
+    fcntl = None  # type: ignore[assignment]
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+_PARTIAL = ".partial"
+_OURS = re.compile(r"\..+\.(?P<machine>[0-9a-f]{8})-[0-9a-f]{16}\.partial", re.DOTALL)
+_OLD = 86_400.0  # seconds after which nobody is still writing one file
+_MOST_LINKS = 40  # one after the other, as Linux follows them
+_NO_FILES: dict[Callable[[int], bool], str] = {
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISFIFO: "a pipe",
+    stat.S_ISSOCK: "a socket",
+}
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path`, whole, when the block ends without an error; otherwise nothing is left.
 
+    A link stays a link: what it leads to is replaced. A file that was there hands its permissions on.
+
     Raises:
-        UserInputError: the disk is full or the folder cannot be written.
+        UserInputError: it cannot be a file (`output_file`), the disk is full or the folder cannot be written.
     """
-    make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    target = output_file(path)
+    make_folder(target.parent)
+    temporary: Path | None = None
     try:
-        with temporary.open("xb") as stream:
-            yield stream
-        temporary.replace(path)
+        with temporary_beside(target, lambda place: place.open("xb").close()) as temporary:
+            with temporary.open("r+b") as stream:
+                _take_permissions(stream.fileno(), target)
+                yield stream
+            temporary.replace(target)
     except OSError as error:
         if error.filename not in (None, str(temporary)):  # the block itself failed at some other file
             raise
         raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def atomic_folder(path: Path, *, replacing: bool = False) -> Iterator[Path]:
+    """An empty folder that gets the name `path` when the block ends without an error; otherwise nothing is left.
+
+    Args:
+        path: the folder; where it is a link, what it leads to.
+        replacing: a folder that is there gives way; without it, one with something inside stops the new one.
+
+    Raises:
+        UserInputError: it cannot be written, or there is something in the way.
+    """
+    target = output(path)
+    make_folder(target.parent)
+    room: Path | None = None
+    try:
+        with temporary_beside(target, Path.mkdir) as room:
+            (room / "new").mkdir()
+            yield room / "new"
+            if replacing and target.is_dir():
+                target.rename(room / "old")
+            try:
+                (room / "new").rename(target)
+            except OSError:
+                if (room / "old").is_dir():
+                    (room / "old").rename(target)
+                raise
+    except OSError as error:
+        if room and error.filename not in (None, str(room), str(room / "new"), str(target)):
+            raise
+        raise _cannot_write(path, error) from error
+
+
+def output_file(path: Path) -> Path:
+    """The file that an output called `path` is written to: itself, or where it leads as a link.
+
+    Raises:
+        UserInputError: there is a folder, a device, a pipe or a socket, or the links go round in circles or lead to no folder.
+    """
+    target = output(path)
+    if target.is_dir():
+        raise UserInputError("cannot write", path, os.strerror(errno.EISDIR), "a file", "name a file in it, or choose another")
+    return target
+
+
+def output(path: Path) -> Path:
+    """The file or folder that an output called `path` is: itself, or where it leads as a link; it need not be there.
+
+    Raises:
+        UserInputError: there is a device, a pipe or a socket, or the links go round in circles or lead to no folder.
+    """
+    target = _followed(path)
+    try:
+        mode = target.stat().st_mode
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):  # making its folder will say more
+            return target
+        raise _cannot_write(path, error) from error
+    for of_kind, kind in _NO_FILES.items():
+        if of_kind(mode):
+            raise _no_file(path, kind)
+    return target
+
+
+def _followed(path: Path) -> Path:
+    """Where `path` leads, link by link, as an absolute path; nothing need be there."""
+    place = path.absolute()
+    for _ in range(_MOST_LINKS):
+        place = Path(os.path.realpath(place.parent), place.name)  # `name` is empty or ".." only where a folder is named
+        if place.is_relative_to("/proc") or (place.is_relative_to("/dev") and not place.is_relative_to("/dev/shm")):
+            raise _no_file(path, "a place of the system's own")  # as /dev/stdout, whatever that is at the moment
+        try:
+            is_link = place.is_symlink()
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        if not is_link:
+            break
+        place = place.parent / place.readlink()
+        if not place.parent.is_dir():
+            fix = "make the folder, or choose another place"
+            raise UserInputError("cannot write", path, f"a link to {place}, whose folder is not there", "a link into a folder", fix)
+    else:
+        raise UserInputError("cannot write", path, os.strerror(errno.ELOOP), "a file", "mend the link, or choose another place")
+    return place
+
+
+def _no_file(path: Path, kind: str) -> UserInputError:
+    return UserInputError("cannot write", path, kind, "a file, or a name for a new one", "choose another place")
+
+
+def _take_permissions(descriptor: int, target: Path) -> None:
+    """Give an open file the permissions, and where this is allowed the owner, of the one that it replaces."""
+    with suppress(FileNotFoundError):
+        before, now = target.stat(), os.fstat(descriptor)
+        if (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+            with suppress(OSError, AttributeError):
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+        with suppress(AttributeError):  # Windows has no such permissions
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+
+
+# Whatever is being written has a name that says for which output, by which machine: `.NAME.MACHINE-RANDOM.partial`. While its
+# writer lives, the writer holds a lock on it, which the kernel takes away however the writer ends. So whoever comes next knows
+# what was left behind. Where another machine's locks may not be seen, as in shared folders, only age tells.
+
+
+@contextmanager
+def temporary_beside(target: Path, make: Callable[[Path], object]) -> Iterator[Path]:
+    """A file or folder under a temporary name beside `target`, which is removed unless it was renamed when the block ends.
+
+    What earlier writers into the same folder left behind when they were killed is removed first.
+
+    Args:
+        target: what it will be called.
+        make: makes it; called with its path.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    _sweep_folder(target.parent, int(time.monotonic()))
+    while True:
+        temporary = target.with_name(f".{target.name}.{_machine()}-{uuid.uuid4().hex[:16]}.partial")
+        make(temporary)
+        with ExitStack() as stack:
+            try:
+                locked = stack.enter_context(_locked(temporary))
+            except FileNotFoundError:
+                locked = False
+            if locked is False:  # somebody who sweeps came between making and locking: try again
+                continue
+            try:
+                yield temporary
+            finally:
+                _remove(temporary)
+            return
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file or folder of this name is not finished: somebody is writing it, or was killed while doing so."""
+    return name.startswith(".") and name.endswith(_PARTIAL)
+
+
+def names_its_writer(name: str) -> bool:
+    """Whether a temporary name is of this version, whose writers hold locks; earlier ones held none."""
+    return _OURS.fullmatch(name) is not None
+
+
+def temporary_for(path: Path) -> Path:
+    """The output that a temporary file or folder would have become."""
+    return path.with_name(path.name[1:].removesuffix(_PARTIAL).rpartition(".")[0])
+
+
+def sweep(left: Iterable[Path]) -> None:
+    """Remove those of these temporary files and folders that nobody is writing any more.
+
+    What another machine made is kept for a day, since its writer's lock may not be seen from here.
+    """
+    for path in left:
+        made = _OURS.fullmatch(path.name)
+        with suppress(OSError), _locked(path) as locked:
+            surely = locked and (made is None or made["machine"] == _machine())
+            if surely or (locked is not False and time.time() - path.lstat().st_mtime > _OLD):
+                _remove(path)
+
+
+@lru_cache(maxsize=64)
+def _sweep_folder(folder: Path, second: int) -> None:
+    """Sweep a folder once a second: it may have thousands of files, and be written to as often."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        sweep([folder / entry.name for entry in entries if names_its_writer(entry.name)])
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool | None]:
+    """Whether this block has a file or folder to itself; None where system or disk know no such locks.
+
+    Raises:
+        OSError: it is not there or may not be opened.
+    """
+    if fcntl is None:
+        yield None
+        return
+    descriptor = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield _lock(descriptor) and _is_at(descriptor, path)
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool | None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    """Whether an open file still has this name: whoever held the lock before may have removed it."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.lstat())
+    except FileNotFoundError:
+        return False
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@cache
+def _machine() -> str:
+    """Eight letters for this machine, by its name in the network."""
+    return sha256_text(platform.node())[:8]
 
 
 def make_folder(path: Path) -> None:

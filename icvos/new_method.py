@@ -5,17 +5,15 @@ from __future__ import annotations
 import keyword
 import re
 import sys
-import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from shutil import rmtree
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icvos.errors import UserInputError
-from icvos.files import write_text
+from icvos.files import atomic_folder, write_text
 from icvos.registry import method_names
 
 LONGEST = 60  # characters of a name
@@ -74,17 +72,11 @@ def write_method(name: str, folder: Path | None = None) -> NewMethod:
     check_name(name, method_names())
     target, module = folder or Path(name), module_name(name)
     _refuse_existing(target)
-    partial = target.absolute().with_name(f".{target.absolute().name}.{uuid.uuid4().hex}.partial")
     texts = _rendered(name, module)
-    try:
+    with atomic_folder(target) as folder_to_be:
         for file, text in texts.items():
-            write_text(partial / file, text)
-        partial.rename(target)
-    except OSError as error:
-        _refuse_existing(target)  # somebody else made it in the meantime
-        raise UserInputError("cannot write", target, error.strerror or str(error), fix="choose another folder by --out") from error
-    finally:
-        rmtree(partial, ignore_errors=True)
+            write_text(folder_to_be / file, text)
+        _refuse_existing(target)  # somebody else may have made it in the meantime
     return NewMethod(target, tuple(sorted(texts)), module)
 
 

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from icvos.errors import Finding, IcvosError, PluginError
+from icvos.errors import Finding, PluginError
 from icvos.masks import read_tube_mask, size_text
 from icvos.parallel import ahead
+from icvos.plugins import plugin_items
 from icvos.png import encode_png
 from icvos.propagate.base import Propagated, followed, noticed
 from icvos.results import Timing
 from icvos.store import PredictionStore
 from icvos.types import Clip, Episode, Frame, Image, Mask, NeedsTruth, Segmenter, SegmentsFiles, SegmentsTogether
 
+_MEND = "mend the method, then run the same command again"
 PREFETCH = 4  # frames decoded ahead of the methods
 
 
@@ -198,15 +200,7 @@ def _first_truth(episode: Episode) -> Mask:
 
 def _guarded(stream: _Stream, clip: Clip, frames: Iterable[Image]) -> Iterator[tuple[Mask, ...]]:
     """What methods yield; what they raise, when they are called or later, becomes an error that names them."""
-    try:
-        yield from stream.masks(frames)
-    except IcvosError:  # our own reading of frames and supports speaks for itself
-        raise
-    except (Exception, SystemExit) as error:  # a method that exits would end the run as if all were done
-        message = f"{type(error).__name__}: {error}"
-        raise PluginError(
-            "the method failed", f"{stream.name} on {clip.key}", message, fix="mend the method, then run the same command again"
-        ) from error
+    return plugin_items(lambda: stream.masks(frames), "the method failed", f"{stream.name} on {clip.key}", fix=_MEND)
 
 
 def _how_many(masks: object) -> str:

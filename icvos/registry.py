@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
 from icvos.cards import card_faults
-from icvos.errors import IcvosError, PluginError, UserInputError, did_you_mean
-from icvos.files import sha256_file
-from icvos.types import Compute, MethodCard, NeedsTruth, Segmenter, Source
+from icvos.errors import PluginError, UserInputError, did_you_mean
+from icvos.method_files import load_file
+from icvos.plugins import plugin_code, plugin_items
+from icvos.types import Clip, Compute, Instance, MethodCard, NeedsTruth, Segmenter, Source
+from icvos.weights import weight_files
 
 METHODS = "icvos.methods"
 SOURCES = "icvos.sources"
@@ -22,7 +22,7 @@ SOURCES = "icvos.sources"
 
 @dataclass(frozen=True, slots=True)
 class LoadedMethod:
-    """A method ready to run: the name it was asked for by, and where its code comes from."""
+    """A method ready to run: its name, or its file's absolute path with the class; and where its code comes from."""
 
     spec: str
     segmenter: Segmenter
@@ -56,16 +56,11 @@ def load_method(spec: str, compute: Compute | None = None) -> LoadedMethod:
         UserInputError: no such method, file or class.
         PluginError: its code fails, it is not a segmenter, or its card is wrong.
     """
-    compute = compute or Compute()
-    factory, code = _from_file(spec) if ".py:" in spec or spec.endswith(".py") else _from_entry_point(spec)
-    try:
+    compute = _placed(compute or Compute())
+    factory, code, found_at = _from_file(spec) if is_method_file(spec) else _from_entry_point(spec)
+    with plugin_code("the method cannot be made", spec, expected="a class without arguments, or with `compute`", fix="mend the method"):
         segmenter = factory(compute=compute) if "compute" in signature(factory).parameters else factory()
         card = getattr(segmenter, "card", None)
-    except IcvosError:  # one of ours says what is wrong
-        raise
-    except (Exception, SystemExit) as error:
-        expected = "a class without arguments, or with `compute`"
-        raise PluginError("the method cannot be made", spec, f"{type(error).__name__}: {error}", expected, "mend the method") from error
     if not isinstance(card, MethodCard):
         found = "none" if card is None else type(card).__name__
         raise PluginError("the method has no card", spec, found, "`card`, an icvos.types.MethodCard", "give it one")
@@ -75,7 +70,22 @@ def load_method(spec: str, compute: Compute | None = None) -> LoadedMethod:
     if isinstance(segmenter, NeedsTruth) and card.kind != "ceiling":
         fix = "only a ceiling is told the truth: write kind='ceiling', or answer with segment(frames, supports)"
         raise PluginError("the method asks for the truth", spec, f"a card of kind {card.kind!r}", "'ceiling'", fix)
-    return LoadedMethod(spec, segmenter, code, compute)
+    return LoadedMethod(found_at, segmenter, code, compute)
+
+
+def is_method_file(spec: str) -> bool:
+    """Whether a method is asked for by its file."""
+    return ".py:" in spec or spec.endswith(".py")
+
+
+def _placed(compute: Compute) -> Compute:
+    """The same, with the files that it names where they are, whatever becomes the working folder."""
+    known = weight_files()
+
+    def placed(name: str) -> str:
+        return str(Path(name).absolute()) if name not in known and Path(name).is_file() else name
+
+    return replace(compute, sam=placed(compute.sam), weights=compute.weights and placed(compute.weights))
 
 
 def _check_card(spec: str, card: MethodCard) -> None:
@@ -100,16 +110,37 @@ def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> li
     choosing = {name for name, factory in factories.items() if resolution and "resolution" in signature(factory).parameters}
     if resolution and not choosing:
         raise UserInputError("no choice of resolution", ", ".join(roots), found=resolution, fix="leave --resolution out")
-    return [
-        cast(Source, factory(roots[name], resolution=resolution) if name in choosing else factory(roots[name]))
-        for name, factory in factories.items()
-    ]
+    sources = []
+    for name, factory in factories.items():
+        with plugin_code("the source cannot be opened", name, fix="mend the source"):
+            given = {"resolution": resolution} if name in choosing else {}
+            sources.append(cast(Source, factory(roots[name], **given)))
+    return sources
 
 
-def _from_entry_point(name: str) -> tuple[Callable[..., Any], str]:
+def clips_of(source: Source) -> Iterator[Clip]:
+    """The clips of a source, sorted by name.
+
+    Raises:
+        PluginError: its code fails.
+    """
+    return plugin_items(source.clips, "the source failed", source.name, fix="mend the source")
+
+
+def instances_of(source: Source, clip: Clip) -> tuple[Instance, ...]:
+    """The annotated objects of a clip of a source, sorted by id.
+
+    Raises:
+        PluginError: its code fails.
+    """
+    with plugin_code("the source failed", f"{source.name} on {clip.key}", fix="mend the source"):
+        return source.instances(clip)
+
+
+def _from_entry_point(name: str) -> tuple[Callable[..., Any], str, str]:
     point = _entry_point(METHODS, name, "method")
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
-    return _load(point), package
+    return _load(point), package, name
 
 
 def _entry_point(group: str, name: str, what: str) -> EntryPoint:
@@ -120,29 +151,20 @@ def _entry_point(group: str, name: str, what: str) -> EntryPoint:
 
 
 def _load(point: EntryPoint) -> Callable[..., Any]:
-    try:
+    with plugin_code("the plug-in cannot be loaded", point.name, expected=point.value, fix="see `icvos doctor`"):
         return cast(Callable[..., Any], point.load())
-    except (Exception, SystemExit) as error:  # whatever somebody's module does while it is imported
-        message = f"{type(error).__name__}: {error}"
-        raise PluginError("the plug-in cannot be loaded", point.name, message, point.value, "see `icvos doctor`") from error
 
 
-def _from_file(spec: str) -> tuple[Callable[..., Any], str]:
+def _from_file(spec: str) -> tuple[Callable[..., Any], str, str]:
     file, _, name = (spec if ".py:" in spec else f"{spec}:").rpartition(":")
     path = Path(file)
     if not path.is_file():
         raise UserInputError("no such file", path, expected="path.py:Class", fix="check the path")
-    module_name = f"icvos_method_{path.stem}"
-    module_spec = importlib.util.spec_from_file_location(module_name, path)
-    if module_spec is None or module_spec.loader is None:
+    if path.suffix != ".py":
         raise UserInputError("not a Python file", path, expected="path.py:Class", fix="check the path")
-    module = importlib.util.module_from_spec(module_spec)
-    sys.modules[module_name] = module  # dataclasses and pickling look themselves up there
-    try:
-        module_spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise PluginError("the method's file fails", path, f"{type(error).__name__}: {error}", fix="mend the file") from error
+    with plugin_code("the method's file fails", path, fix="mend the file"):
+        module, code = load_file(path)
     if not hasattr(module, name):
-        classes = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module_name]
+        classes = [key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == module.__name__]
         raise UserInputError("no such class", f"{name or 'none named'}, in {path}", "", "path.py:Class", did_you_mean(name, classes))
-    return getattr(module, name), f"sha256 {sha256_file(path)}"
+    return getattr(module, name), code, f"{path.absolute()}:{name}"

@@ -67,7 +67,8 @@ def rescore(path: Path, open_release: Opener, *, workers: int | None = None) -> 
         fix = "give its own with --benchmark DIR"
         raise UserInputError("the result is of another release", path, digest[:12], release.label, fix)
     if store.key and store.key.digest != digest:
-        raise UserInputError("the run was made on another release", store.root, store.key.digest[:12], release.label, "score the run itself")
+        fix = "score the run itself"
+        raise UserInputError("the run was made on another release", store.root, store.key.digest[:12], release.label, fix)
     images = isinstance(release, ImageRelease)
     leniency = Leniency(masks_were_missing(notes), Leniency.of(notes).resize) if images else Leniency.of(notes)
     badge: Badge = "rerun" if result and result.badge_here == "rerun" else "rescored"

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Protocol
 
 from icvos.benchmark import by_clip, tube_id
-from icvos.errors import Finding
+from icvos.errors import Finding, PluginError
 from icvos.parallel import core_count, in_processes
 from icvos.passes import Asked, ClipDone, answer_clip
 from icvos.propagate.base import warmed_up
 from icvos.registry import LoadedMethod, load_method
 from icvos.store import PredictionStore, RunKey
-from icvos.types import Episode, SegmentsFiles, Tube
+from icvos.types import Compute, Episode, SegmentsFiles, Tube
 
 FEW_PIXELS = 10**8  # about 250 masks at 480p: a floor is done with them before a second process has started
 
@@ -215,7 +215,24 @@ def _useful_workers(method: LoadedMethod, benchmark: Questions, groups: Sequence
 
 def _again(method: LoadedMethod) -> Callable[[], LoadedMethod]:
     """What gives another process the method: a foreign program travels as it is, all others are loaded anew."""
-    return partial(_itself, method) if isinstance(method.segmenter, SegmentsFiles) else partial(load_method, method.spec, method.compute)
+    return (
+        partial(_itself, method)
+        if isinstance(method.segmenter, SegmentsFiles)
+        else partial(load_again, method.spec, method.compute, method.code)
+    )
+
+
+def load_again(spec: str, compute: Compute, code: str) -> LoadedMethod:
+    """The method, loaded in another process.
+
+    Raises:
+        PluginError: its code is not what it was.
+    """
+    method = load_method(spec, compute)
+    if method.code != code:
+        fix = "run the same command again, into another --out where something is predicted already"
+        raise PluginError("the method has changed since the run began", spec, method.code, code, fix)
+    return method
 
 
 def _itself(method: LoadedMethod) -> LoadedMethod:

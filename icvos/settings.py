@@ -59,7 +59,8 @@ def located(sources: Iterable[str], known: Mapping[str, Path], said: Mapping[str
         UserInputError: a data folder that is needed was named and is not there.
     """
     here = {name: root for name, root in known.items() if root.is_dir()} | dict(said)
-    return {**known, **known_roots(name for name in sources if name not in here), **here}
+    found = {**known, **known_roots(name for name in sources if name not in here), **here}
+    return {name: root.absolute() for name, root in found.items()}  # whatever becomes the working folder
 
 
 def known_roots(sources: Iterable[str]) -> dict[str, Path]:

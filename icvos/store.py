@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import atomic_file, read_json, to_json, write_text
+from icvos.files import atomic_file, is_temporary, names_its_writer, read_json, sweep, temporary_for, to_json, write_text
 from icvos.handed_in.limits import ANY, MOST_RUN_FILE_BYTES, Limits
 from icvos.handed_in.limits import MOST_MASK_BYTES as MAX_MASK_BYTES
 from icvos.handed_in.names import is_junk, shown
@@ -130,7 +130,7 @@ class PredictionStore:
         if root.exists() and not root.is_dir():
             raise UserInputError("not a folder", root, expected="a folder for the run", fix="give another --out")
         # Another shard may be making the run at this moment: look at the folder first, at its key afterwards.
-        strangers = sorted(entry.name for entry in root.iterdir() if not entry.name.endswith(".partial")) if root.is_dir() else []
+        strangers = sorted(entry.name for entry in root.iterdir() if not is_temporary(entry.name)) if root.is_dir() else []
         if (root / RUN).exists():
             if _read_key(root) != key and not any((root / PREDICTIONS).rglob("*.zip")):
                 return None  # a run that never answered anything, as after a slip in an option: it gives way
@@ -194,11 +194,9 @@ class PredictionStore:
         return [episode_id for episode_id in episode_ids if not self.path(episode_id).exists()]
 
     def sweep(self, episode_ids: Iterable[str]) -> None:
-        """Remove what a killed run left of these episodes; nobody else may be writing them."""
+        """Remove what killed runs left, of earlier versions only for these episodes: nobody else may be writing them."""
         ours = {path for episode_id in episode_ids for path in (self.path(episode_id), self._timing_path(episode_id))}
-        for leftover in self.root.rglob(".*.partial"):
-            if leftover.with_name(leftover.name[1:].rsplit(".", 2)[0]) in ours:
-                leftover.unlink(missing_ok=True)
+        sweep(left for left in self.root.rglob(".*.partial") if names_its_writer(left.name) or temporary_for(left) in ours)
 
     @contextmanager
     def writer(self, episode_id: str) -> Iterator[Callable[[str, bytes], None]]:

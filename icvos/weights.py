@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from icvos.cache import ENVIRONMENT, cache_folder
 from icvos.download import Progress, alone, download
 from icvos.errors import DataError, UserInputError, did_you_mean
 from icvos.files import make_folder, parse_json, read_json, sha256_file, to_json, write_text
@@ -128,12 +129,10 @@ def weight_file(name: str, registry: Mapping[str, WeightFile] | None = None) -> 
 
 
 def weight_folder() -> Path:
-    """Where weights lie: `ICVOS_WEIGHTS`, else the platform's own cache folder."""
+    """Where weights lie: `ICVOS_WEIGHTS`, else ``weights`` in the cache (`ICVOS_CACHE`)."""
     if chosen := os.environ.get(FOLDER):
         return Path(chosen).expanduser()
-    import pooch  # type: ignore[import-untyped]
-
-    return Path(pooch.os_cache("icvos")) / "weights"
+    return cache_folder("weights")
 
 
 def weight_path(file: WeightFile) -> Path:
@@ -163,7 +162,7 @@ def fetch(
         try:
             _obtain(file, path, on_progress)
         except OSError as error:
-            fix = f"free some space, or choose another folder with {FOLDER}"
+            fix = f"free some space, or choose another folder with {FOLDER} or {ENVIRONMENT}"
             raise UserInputError("cannot write", error.filename or path, error.strerror or str(error), fix=fix) from error
     _verify(file, path)
     return path
@@ -293,7 +292,13 @@ def _refuse_unless_online(file: WeightFile, path: Path, offline: bool) -> None:
 
 def _obtain(file: WeightFile, path: Path, on_progress: Progress | None) -> None:
     """Download, hash, and only then give the file its name. Whoever comes second finds it done."""
-    make_folder(path.parent)
+    fix = f"choose another folder with {FOLDER} or {ENVIRONMENT}"
+    if path.parts[0] == "~":  # the platform's, where nobody knows this user's home
+        raise UserInputError("nowhere to keep weights", path, "no home folder", "a folder", fix)
+    try:
+        make_folder(path.parent)
+    except UserInputError as error:
+        raise UserInputError("cannot write", error.where, error.found, fix=fix) from error
     part = path.with_name(f"{path.name}.partial")
     with alone(path.with_name(f".{path.name}.lock")):
         if path.is_file():

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from icvos.categories import BY_ID, BY_NAME
 from icvos.errors import DataError, Finding, UserInputError, did_you_mean
-from icvos.files import make_folder
+from icvos.files import make_folder, output_file
 
 if TYPE_CHECKING:
     from curation.candidates import CandidateSet
@@ -155,7 +155,7 @@ def append_decisions(path: Path, decisions: Sequence[Decision]) -> None:
         UserInputError: the file cannot be written; it is as it was before.
     """
     data = b"".join(dumps(asdict(decision), ensure_ascii=False).encode() + b"\n" for decision in decisions)
-    make_folder(path.parent)
+    make_folder(output_file(path).parent)
     try:
         is_new = not path.exists()
         with path.open("ab+", buffering=0) as stream, _locked(stream):

@@ -6,9 +6,7 @@ costs time and nothing else.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,9 +14,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from icvos.cache import cache_folder
-from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import make_folder, parse_json, read_data, sha256_text, write_text
+from icvos.cache import cache_folder, keep_text, usable_cache
+from icvos.errors import DataError, Finding
+from icvos.files import parse_json, read_data, sha256_text
 from icvos.masks import unreadable_mask
 from icvos.png import PngError, read_scanlines, values_of
 from icvos.types import Clip, Size
@@ -115,17 +113,13 @@ def scan_masks(masks: Sequence[Path]) -> list[MaskScan | DataError]:
         except DataError as error:
             found.append(error)
     if entries != known:
-        with suppress(UserInputError):  # a cache that cannot be written is no fault of the data
-            _write_index(index, entries)
+        _write_index(index, entries)
     return found
 
 
 def keeps_scans() -> bool:
     """Whether the index can be written, so that scanning ahead is of use."""
-    folder = cache_folder(_ROOM)
-    with suppress(UserInputError):
-        make_folder(folder)
-    return os.access(folder, os.W_OK)
+    return usable_cache(_ROOM) is not None
 
 
 def areas_of_values(values: NDArray[np.uint8]) -> dict[int, int]:
@@ -179,4 +173,4 @@ def _write_index(path: Path, entries: Mapping[str, tuple[list[int], MaskScan]]) 
         name: [state, *mask.size, palettes.index(mask.palette), {str(value): area for value, area in mask.values.items()}]
         for name, (state, mask) in entries.items()
     }
-    write_text(path, json.dumps({"palettes": [palette.hex() for palette in palettes], "masks": masks}, separators=(",", ":")))
+    keep_text(path, json.dumps({"palettes": [palette.hex() for palette in palettes], "masks": masks}, separators=(",", ":")))

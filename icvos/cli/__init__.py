@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -41,6 +42,7 @@ COMMANDS = {
     "doctor": "doctor",
 }
 INTERRUPTED = 130
+TRACEBACK, TRACEBACK_ENVIRONMENT = "--traceback", "ICVOS_TRACEBACK"
 
 
 class _Commands(click.Group):
@@ -63,7 +65,12 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="icvos")
-def group() -> None:
+@click.option(
+    TRACEBACK,
+    is_flag=True,
+    help=f"With an error, also say how the program came there; any command takes it.  [also: {TRACEBACK_ENVIRONMENT}=1]",
+)
+def group(traceback: bool) -> None:
     """In-context video object segmentation: build the benchmark, run methods, score them, rank them.
 
     \b
@@ -89,11 +96,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(words: list[str]) -> int:
     as_json = "--json" in words
+    traced = TRACEBACK in words or os.environ.get(TRACEBACK_ENVIRONMENT, "0") not in ("", "0")
+    words = [word for word in words if word != TRACEBACK]  # wherever it stands
     try:
         result: Any = group.main(args=words, prog_name="icvos", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except IcvosError as error:
+        if traced:
+            _show_traceback(error)
         return _report(error, as_json)
     except click.ClickException as error:
         if as_json:
@@ -106,9 +117,18 @@ def _run(words: list[str]) -> int:
         _read_no_further()
         return 0
     except OSError as error:  # a folder that may not be listed, a disk that went away
+        if traced:
+            _show_traceback(error)
         found = error.strerror or str(error)
         fault = UserInputError("cannot read or write", error.filename or "a file", found, fix="check it and its permissions")
         return _report(fault, as_json)
+
+
+def _show_traceback(error: Exception) -> None:
+    from traceback import format_exception
+
+    with suppress(BrokenPipeError):
+        click.echo("".join(format_exception(error)), err=True, nl=False)
 
 
 class _Interrupted(IcvosError):

@@ -11,7 +11,7 @@ from icvos.cli import options
 
 
 @click.command("demo")
-@click.option("--out", type=options.FOLDER, default=Path("icvos-demo"), show_default=True, help="Where everything goes.")
+@click.option("--out", type=options.OUT, default=Path("icvos-demo"), show_default=True, help="Where everything goes.")
 @options.as_json
 def command(out: Path, as_json: bool) -> None:
     """Make the embedded sample, then build, run methods, score and rank: a minute or two, no download.

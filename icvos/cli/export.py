@@ -24,7 +24,7 @@ def command() -> None:
 
 @command.command("codabench")
 @click.argument("release", type=options.FOLDER, required=False)
-@click.option("--out", type=options.FOLDER, help="The bundle: a zip, or a folder where the name does not end in .zip.")
+@click.option("--out", type=options.OUT, help="The bundle: a zip, or a folder where the name does not end in .zip.")
 @options.roots
 @click.option("--protocol", default="native@1", show_default=True, help="How masks become numbers.")
 @click.option("--title", help="The competition's.  [default: made of the release's name and version]")

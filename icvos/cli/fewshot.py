@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--coco", type=options.FOLDER, help="The folder of COCO (annotations/ and val2014/ inside).")
 @click.option("--pascal", type=options.FOLDER, help="The folder of VOC 2012 (JPEGImages/ and SegmentationClassAug/ inside).")
 @click.option("--releases", type=options.FOLDER, default="fewshot", show_default=True, help="Where the frozen episodes go.")
-@click.option("--out", type=options.FOLDER, help="The folder of runs; each goes below it, under its release.  [default: runs]")
+@click.option("--out", type=options.OUT, help="The folder of runs; each goes below it, under its release.  [default: runs]")
 @click.option("--shard", callback=options.shard, metavar="i/n", help="Do only this part; all parts may write into one --out.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many episodes; nothing is scored.")
 @click.option("--workers", type=click.IntRange(1), help="Processes of a single method.  [default: as it is worth it]")

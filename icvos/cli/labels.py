@@ -60,7 +60,7 @@ def check(
 
 @command.command("merge")
 @FILES
-@click.option("--out", type=options.FOLDER, required=True, help="The merged file.")
+@click.option("--out", type=options.OUT_FILE, required=True, help="The merged file.")
 @options.as_json
 def merge(files: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Merge label files: of each person the latest row about an object. Disagreements stay in, and are listed.
@@ -100,7 +100,7 @@ def _show(book: LabelBook, as_json: bool, out: Path | None = None) -> None:
 @click.argument("annotations", type=options.FOLDER)
 @click.option("--sources", shell_complete=complete.sources, default="mose", show_default=True, help="The sources whose clips OVIS has too.")
 @click.option("--threshold", type=click.FloatRange(0.5, 1), default=0.7, show_default=True, help="The least overlap of a match.")
-@click.option("--out", type=options.FOLDER, required=True, help="The labels.")
+@click.option("--out", type=options.OUT_FILE, required=True, help="The labels.")
 @options.roots
 @options.as_json
 def import_ovis(
@@ -121,9 +121,10 @@ def import_ovis(
     from curation.label_files import to_csv
     from curation.ovis import match_clips, read_ovis
     from icvos.files import write_text
+    from icvos.registry import clips_of
 
     videos = read_ovis(annotations)
-    clips = (clip for source in _opened(sources, where) for clip in source.clips())
+    clips = (clip for source in _opened(sources, where) for clip in clips_of(source))
     matched = match_clips(clips, videos, threshold)
     write_text(out, to_csv(matched.labels))
     if as_json:
@@ -147,7 +148,7 @@ def import_ovis(
 @click.option("--all", "everything", is_flag=True, help="Also objects that have a name.")
 @click.option("--per-class", type=click.IntRange(1), default=20, show_default=True, help="COCO objects that stand for a class.")
 @click.option("--support-split", help="COCO's split.  [default: val2017, or val2014]")
-@click.option("--out", type=options.FOLDER, required=True, help="The suggestions; not a file of labels.")
+@click.option("--out", type=options.OUT_FILE, required=True, help="The suggestions; not a file of labels.")
 @options.roots
 @options.as_json
 def suggest(

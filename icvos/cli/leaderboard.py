@@ -29,11 +29,13 @@ if TYPE_CHECKING:
 @click.option("--group", metavar="KIND=NAME", help="Rank by one group: class=dog, source=davis, support=s0, ...")
 @click.option("--reported/--no-reported", default=True, show_default=True, help="Show the paper's own numbers, apart.")
 @click.option("--rescore", is_flag=True, help="First score the masks that lie beside results again, so that you vouch for the numbers.")
-@click.option("--out", type=options.FOLDER, help="Write to a file instead of the terminal.")
+@click.option("--out", type=options.OUT_FILE, help="Write to a file instead of the terminal.")
 @click.option(
     "--episodes", type=click.IntRange(0), default=0, show_default=True, help="Pictures of each method's N worst episodes, beside the page."
 )
-@click.option("--figure", type=options.FOLDER, metavar="FILE.png", help="Of images: --episodes, where methods differ most, as one picture.")
+@click.option(
+    "--figure", type=options.OUT_FILE, metavar="FILE.png", help="Of images: --episodes, where methods differ most, as one picture."
+)
 @click.option(
     "--benchmark", type=options.FOLDER, help="The release's folder; of images, also the one they lie in.  [default: the runs' own]"
 )

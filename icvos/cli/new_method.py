@@ -11,7 +11,7 @@ from icvos.cli import options
 
 @click.command("new-method")
 @click.argument("name")
-@click.option("--out", type=options.FOLDER, help="The folder to make; it must not be there.  [default: NAME, here]")
+@click.option("--out", type=options.OUT, help="The folder to make; it must not be there.  [default: NAME, here]")
 @options.as_json
 def command(name: str, out: Path | None, as_json: bool) -> None:
     """Write a package with a method called NAME: one that works, its card, its tests and its entry point.

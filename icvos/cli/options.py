@@ -36,6 +36,28 @@ class Told(click.Option):
         return super().get_help_record(ctx)
 
 
+class Output(click.Path):
+    """A place to write to, looked at before any work is done for it: never a device, a pipe or a socket."""
+
+    def __init__(self, *, file: bool = False) -> None:
+        super().__init__(path_type=Path)
+        self.file = file  # no folder may be there
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path as it was given.
+
+        Raises:
+            UserInputError: nothing can be written there.
+        """
+        from icvos.files import output, output_file
+
+        path = cast(Path, super().convert(value, param, ctx))
+        (output_file if self.file else output)(path)
+        return path
+
+
+OUT, OUT_FILE = Output(), Output(file=True)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
 
@@ -116,7 +138,7 @@ def release(name_of: str) -> Callable[[Command], Command]:
             click.option("--seed", default="icvos", show_default=True, help="Names the draw of supports."),
             click.option("--release-version", default="1", show_default=True, callback=plain_name, help="The release's version."),
             click.option("--name", callback=plain_name, help=f"The release's name.  [default: {name_of}]"),
-            click.option("--out", type=FOLDER, help="Where the release goes.  [default: ic-vos]"),
+            click.option("--out", type=OUT, help="Where the release goes.  [default: ic-vos]"),
         ):
             command = option(command)
         return command
@@ -190,7 +212,8 @@ def all_roots(names: Iterable[str], where: Where) -> dict[str, Path]:
 
     names = list(names)
     chosen = chosen_roots(names, where)
-    return known_roots(name for name in names if name not in chosen) | chosen
+    roots = known_roots(name for name in names if name not in chosen) | chosen
+    return {name: root.absolute() for name, root in roots.items()}  # whatever becomes the working folder
 
 
 def source_roots(names: Iterable[str], where: Where) -> dict[str, Path]:

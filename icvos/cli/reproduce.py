@@ -27,7 +27,7 @@ DATA = ("davis", "mose", "lvos2", "coco", "pascal", "voc_small")
 @click.option("--dry-run", is_flag=True, help="Say what is needed, what it would cost, and every command; do nothing.")
 @click.option("--run/--no-run", "running", default=True, show_default=True, help="Do what can be done; or only read what is there.")
 @click.option("--format", "form", type=click.Choice([*PAGES]), default="markdown", show_default=True)
-@click.option("--out", type=options.FOLDER, default="reproduce", show_default=True, help="The work folder: trainings, runs, pages.")
+@click.option("--out", type=options.OUT, default="reproduce", show_default=True, help="The work folder: trainings, runs, pages.")
 @click.option("--page", type=options.FOLDER, metavar="FILE", help="Where the page goes.  [default: in the work folder]")
 @click.option("--runs", type=options.FOLDER, help="Runs that are there already: used, and not run again.")
 @options.benchmark

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command("review")
 @click.argument("candidates", type=options.FOLDER)
 @click.option("--reviewer", metavar="NAME", help="Who decides.  [default: the name you are logged in by]")
-@click.option("--decisions", type=options.FOLDER, metavar="FILE", help="Where decisions go.  [default: CANDIDATES/decisions.jsonl]")
+@click.option("--decisions", type=options.OUT_FILE, metavar="FILE", help="Where decisions go.  [default: CANDIDATES/decisions.jsonl]")
 @click.option("--root", "named", multiple=True, metavar="NAME=DIR", help="Where a source lies, if not where the candidates say.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The page's port.  [default: a free one]")
 @click.option("--open", "opened", is_flag=True, help="Open the page in your browser.")

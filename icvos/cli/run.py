@@ -25,13 +25,13 @@ ALL_EMBEDDED = "all-embedded"
 @click.command("run")
 @click.option(
     "--method",
-    metavar="NAME[,NAME...] | all-embedded | FILE.py:CLASS",
+    metavar="NAME[,NAME...] | all-embedded | FILE.py:CLASS[,...]",
     shell_complete=complete.methods,
     help="The method (`icvos methods` lists them). Several share one pass; all-embedded: one of each that needs no download.",
 )
 @options.benchmark
 @options.roots
-@click.option("--out", type=options.FOLDER, help="The folder of runs; this one goes below it, under the method's name.  [default: runs]")
+@click.option("--out", type=options.OUT, help="The folder of runs; this one goes below it, under the method's name.  [default: runs]")
 @click.option("--shard", callback=options.shard, metavar="i/n", help="Do only this part; all parts may write into one --out.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many episodes.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores if the card allows it and it is worth it, else 1]")
@@ -132,13 +132,18 @@ def chosen_methods(said: str, compute: Compute, workers: int | None) -> list[Loa
     if said == ALL_EMBEDDED:
         methods = _all_embedded(compute)
     else:
-        names = [said] if ".py" in said else [name for name in said.split(",") if name]
+        names = [said] if _is_one_file(said) else [name for name in said.split(",") if name]
         methods = [load_method(name, compute) for name in dict.fromkeys(names)]
     if not methods:
         raise UserInputError("no method", "--method", repr(said), "a name", "see `icvos methods`")
     if len(methods) > 1 and workers not in (None, 1):
         raise UserInputError("several methods share one process", "--workers", workers, "1", "leave --workers, or run them one by one")
     return methods
+
+
+def _is_one_file(said: str) -> bool:
+    """Whether this names one file, which may have commas in its name."""
+    return Path(said).is_file() or Path(said.rpartition(":")[0]).is_file()
 
 
 def _all_embedded(compute: Compute) -> list[LoadedMethod]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="native@1, or paper-512@1; a release of images has its own.  [default: native@1]",
 )
 @click.option(
-    "--out", type=options.FOLDER, help="Where the results go.  [default: results/ in the run; runs/NAME/results for a folder of masks]"
+    "--out", type=options.OUT, help="Where the results go.  [default: results/ in the run; runs/NAME/results for a folder of masks]"
 )
 @click.option("--method-name", help="What to call the method of a folder of masks.  [default: the folder's name]")
 @click.option("--allow-missing", is_flag=True, help="Count masks that are not there as 0 (on images: as empty) instead of refusing.")

@@ -12,7 +12,7 @@ from icvos.cli import options
 @click.command("stats")
 @click.argument("release", type=options.FOLDER, required=False)
 @options.roots
-@click.option("--out", type=options.FOLDER, help="Also write a page, charts (SVG, PNG), JSON and a CSV of all tubes to this folder.")
+@click.option("--out", type=options.OUT, help="Also write a page, charts (SVG, PNG), JSON and a CSV of all tubes to this folder.")
 @click.option("--workers", type=click.IntRange(1), help="Processes that read masks.  [default: all cores if it is worth it]")
 @options.as_json
 def command(

@@ -37,7 +37,7 @@ def command() -> None:
 @WHAT
 @click.option(
     "--out",
-    type=options.FOLDER,
+    type=options.OUT_FILE,
     metavar="X.zip",
     help="The zip.  [default: the run's or the method's name.zip; of images, with the release's name before it]",
 )
@@ -135,7 +135,7 @@ def check(
 @options.benchmark
 @options.roots
 @PROTOCOL
-@click.option("--out", type=options.FOLDER, help="Where the results go.  [default: results/ in a run's folder, else runs/NAME/results]")
+@click.option("--out", type=options.OUT, help="Where the results go.  [default: results/ in a run's folder, else runs/NAME/results]")
 @click.option("--method-name", help="What to call the method where X does not say.  [default: X's own name]")
 @MISSING
 @RESIZE

@@ -50,7 +50,7 @@ def augmentations_told() -> str:
 @click.option(
     "--split", type=click.Choice(["train", "val"]), default="train", show_default=True, help="Of the data; val only to try things out."
 )
-@click.option("--out", type=options.FOLDER, required=True, help="Checkpoints, log and weights; the same folder goes on with a training.")
+@click.option("--out", type=options.OUT, required=True, help="Checkpoints, log and weights; the same folder goes on with a training.")
 @click.option("--stage", default="image", show_default=True, metavar="image|tube", help="Single pictures, or clips made of them.")
 @click.option("--schedule", cls=options.Told, metavar="NAME", tell=schedules_told)
 @click.option("--steps", type=click.IntRange(1), help="Instead of the schedule's.")

@@ -65,6 +65,7 @@ def _verify_source(source: str, where: options.Where, resolution: str | None) ->
     from curation.sources.coco import Coco
     from curation.sources.tree import Tree
     from icvos.cli.progress import file_bar
+    from icvos.plugins import plugin_code
     from icvos.registry import load_sources
 
     roots = options.source_roots([source], where)
@@ -72,4 +73,7 @@ def _verify_source(source: str, where: options.Where, resolution: str | None) ->
         return Coco(roots["coco"]).verify()
     (opened,) = load_sources(roots, resolution)
     with file_bar("verifying", "clips") as on_progress:
-        return opened.verify(on_progress) if isinstance(opened, Tree) else opened.verify()
+        if isinstance(opened, Tree):
+            return opened.verify(on_progress)
+        with plugin_code("the source failed", source, fix="mend the source"):
+            return opened.verify()

@@ -29,7 +29,7 @@ from icvos.codabench.plan import Plan
 from icvos.codabench.rules import COMPETITION, METADATA
 from icvos.codabench.scoring import TRUTH
 from icvos.errors import IcvosError, UserInputError
-from icvos.files import atomic_file, make_folder, read_data, to_json, write_bytes
+from icvos.files import atomic_file, atomic_folder, output_file, read_data, sweep, temporary_beside, temporary_for, to_json, write_bytes
 from icvos.png import encode_png
 from icvos.registry import load_method
 from icvos.scoring import scored_frames
@@ -68,19 +68,20 @@ def write_bundle(plan: Plan, benchmark: Benchmark, out: Path, *, on_file: Callab
     as_zip = out.suffix == ".zip"
     if out.is_dir() if as_zip else out.exists() and (not out.is_dir() or _strangers(out)):
         raise UserInputError("something else is there", out, expected="a new name, or a bundle to replace", fix="give another --out")
-    make_folder(out.parent)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".partial", dir=out.parent) as room:
-        folder = Path(room) / "bundle"
-        _write_parts(plan, benchmark, folder, on_file)
-        if findings := check(folder, [key for _, key, _ in COLUMNS]):
-            raise IcvosError("the bundle breaks Codabench's rules", out, f"{len(findings)}", "none", f"first: {findings[0]}", findings)
-        if as_zip:
-            with atomic_file(out) as stream:
-                _pack(folder, stream)
-            return
-        if out.exists():
-            shutil.rmtree(out)
-        folder.replace(out)
+    sweep(path for path in out.parent.glob(".*.????????.partial") if temporary_for(path) == out)  # of versions before this
+    if not as_zip:
+        with atomic_folder(out, replacing=True) as folder:
+            _write_checked(plan, benchmark, folder, out, on_file)
+        return
+    with atomic_file(out) as stream, temporary_beside(output_file(out), Path.mkdir) as folder:
+        _write_checked(plan, benchmark, folder, out, on_file)
+        _pack(folder, stream)
+
+
+def _write_checked(plan: Plan, benchmark: Benchmark, folder: Path, out: Path, on_file: Callable[[int], None]) -> None:
+    _write_parts(plan, benchmark, folder, on_file)
+    if findings := check(folder, [key for _, key, _ in COLUMNS]):
+        raise IcvosError("the bundle breaks Codabench's rules", out, f"{len(findings)}", "none", f"first: {findings[0]}", findings)
 
 
 def _strangers(folder: Path) -> bool:

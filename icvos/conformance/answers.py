@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from icvos.conformance.scene import Question, Scene
-from icvos.errors import IcvosError, PluginError
+from icvos.errors import PluginError
+from icvos.plugins import plugin_items
 from icvos.registry import LoadedMethod
 from icvos.types import Image, NeedsTruth, SegmentsTogether
 
@@ -21,17 +22,12 @@ def asked(method: LoadedMethod, frames: Iterable[Image], questions: Sequence[Que
     Raises:
         PluginError: the method raises anything that is no error of icvos, or not as many answers come as there are questions.
     """
-    try:
-        for answers in _stream(method, frames, questions):
-            if not isinstance(answers, tuple | list) or len(answers) != len(questions):
-                found = f"{len(answers)}" if isinstance(answers, tuple | list) else type(answers).__name__
-                raise fault(method, "segment_together answers not every episode", found, len(questions), "yield one mask an episode")
-            yield tuple(answers)
-    except IcvosError:
-        raise
-    except (Exception, SystemExit) as error:
-        fix = "mend the method; what it cannot answer, it may refuse with an icvos.errors.IcvosError"
-        raise fault(method, "the method failed", f"{type(error).__name__}: {error}", "an answer", fix) from error
+    fix = "mend the method; what it cannot answer, it may refuse with an icvos.errors.IcvosError"
+    for answers in plugin_items(lambda: _stream(method, frames, questions), "the method failed", method.spec, fix=fix):
+        if not isinstance(answers, tuple | list) or len(answers) != len(questions):
+            found = f"{len(answers)}" if isinstance(answers, tuple | list) else type(answers).__name__
+            raise fault(method, "segment_together answers not every episode", found, len(questions), "yield one mask an episode")
+        yield tuple(answers)
 
 
 def _stream(method: LoadedMethod, frames: Iterable[Image], questions: Sequence[Question]) -> Iterator[Any]:

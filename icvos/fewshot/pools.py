@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from icvos.cache import kept_json
 from icvos.categories import BY_ID
 from icvos.errors import DataError, Finding, UserInputError, did_you_mean, missing_package
 from icvos.fewshot.folds import BENCHMARKS, voc_id
 from icvos.fewshot.lists import Listed, read_lists
 from icvos.fewshot.protocols import IGNORED, LEAST
-from icvos.files import map_files, parse_json, to_json, write_text
+from icvos.files import map_files
 from icvos.masks import read_ids
 from icvos.training.class_pictures import VOC_NAMES
 from icvos.types import Category
@@ -113,11 +114,11 @@ class CocoPool:
 
     def _by_area(self, split: str) -> dict[Category, list[str]]:
         """The pictures that show enough of a class; the areas are counted once and kept."""
-        path = self._indices[split].folder.parent / "painted.json"
+        folder = self._indices[split].folder
         names = self._indices[split].arrays["names"].astype(str).tolist()
-        if not path.is_file():
-            write_text(path, to_json([_areas(self._painted(split, place)) for place in range(len(names))]))
-        kept: list[dict[str, int]] = parse_json(path.read_bytes(), path)
+        kept: list[dict[str, int]] = kept_json(
+            folder and folder.parent / "painted.json", lambda: [_areas(self._painted(split, place)) for place in range(len(names))]
+        )
         return _members((Path(name).stem, areas) for name, areas in zip(names, kept, strict=True))
 
 

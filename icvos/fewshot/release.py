@@ -21,7 +21,7 @@ from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.fewshot.folds import FOLDS, fold_classes
 from icvos.fewshot.protocols import PROTOCOLS, VERSION, ImageProtocol
-from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
+from icvos.files import is_temporary, json_fault, parse_json, read_data, read_json, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle, decode_rle
 from icvos.places import ROOTS, read_roots, write_roots
@@ -109,7 +109,7 @@ class ImageRelease:
         pictures = {one.name: one for one in _lines(PictureRecord, data[1], path / PICTURES)}
         records = _lines(ImageEpisodeRecord, data[2], path / EPISODES)
         place = (roots or {}).get(manifest.source) or read_roots(path).get(manifest.source)
-        release = cls(path, manifest, pictures, records, _digest(data), place)
+        release = cls(path, manifest, pictures, records, _digest(data), place and place.absolute())
         release._check()
         return release
 
@@ -247,7 +247,7 @@ def write_images(
     # the manifest last: with it the release is there
     texts = {PICTURES: _text(pictures), EPISODES: _text(records), MANIFEST: to_json(manifest.model_dump(mode="json"))}
     entries = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    strangers = [name for name in entries if name not in {*texts, ROOTS} and not name.endswith(".partial")]
+    strangers = [name for name in entries if name not in {*texts, ROOTS} and not is_temporary(name)]
     if strangers:
         raise UserInputError("the folder holds other files", path, ", ".join(strangers[:3]), "an empty folder", "give another --releases")
     if (path / MANIFEST).is_file():

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icvos.errors import Finding
+from icvos.files import is_temporary
 from icvos.handed_in.limits import ANY, Limits
 from icvos.handed_in.names import shown
 
@@ -113,7 +114,7 @@ class OnDisk(Node):
         try:
             with os.scandir(self.path) as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") and entry.name.endswith(".partial"):
+                    if is_temporary(entry.name):
                         continue  # a run that was killed, or that goes on at this moment, has written half of it
                     where = f"{self.where}/{shown(entry.name)}"
                     fault = _kind_fault(entry)

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from icvos.cache import ENVIRONMENT, usable_cache
 from icvos.errors import UserInputError, did_you_mean
 from icvos.kernels.base import Counts, Kernel, Packed, Prepared
 
@@ -53,11 +54,24 @@ def compile_apart() -> None:
 
     Compiling takes 60 MB more than using what was compiled, which a process would keep, and each worker would do it anew.
     """
-    folder = Path(os.environ.get("NUMBA_CACHE_DIR") or Path(__file__).parent)
-    if _is_installed("numba") and next(folder.rglob("compiled.*.nbi"), None) is None:
+    if not _is_installed("numba"):
+        return
+    folder = machine_code_folder()
+    if folder and next(folder.rglob("compiled.*.nbi"), None) is None:
         code = "from icvos.kernels import kernel_named; kernel_named('auto').warm_up()"
         # If it fails, whoever needs the kernel compiles it, or says why it cannot be.
         subprocess.run([sys.executable, "-c", code], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def machine_code_folder() -> Path | None:
+    """Where numba's machine code is kept, if anywhere: `NUMBA_CACHE_DIR`, `ICVOS_CACHE`, beside the source, in the user's cache."""
+    if chosen := os.environ.get("NUMBA_CACHE_DIR"):
+        return Path(chosen)
+    here = Path(__file__).parent
+    beside = here / "__pycache__"
+    if not os.environ.get(ENVIRONMENT) and os.access(beside if beside.is_dir() else here, os.W_OK):
+        return here
+    return usable_cache("numba")
 
 
 def _is_installed(module: str) -> bool:

@@ -7,14 +7,18 @@ mask, nearest row first. Boundaries are thin and mostly close to each other, so 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import config, njit, types
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from icvos.cache import tell_nothing_kept
+from icvos.kernels import machine_code_folder
 from icvos.kernels.base import Counts, Kernel, Packed, Prepared, check_tolerance, half_widths, values_error
 from icvos.kernels.packed import PackedKernel
 from icvos.png import PngError, Scanlines, encode_png, unfiltered
@@ -23,6 +27,8 @@ _WIDEST = 31  # beyond it, the reach of a tolerance does not fit into one word
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _MANY = 3  # boundary pixels of a word from which on it pays to look at them together
 _BINARY = np.array([1, 255], np.uint8)
+_config: Any = config  # numba says nothing of its types
+_FunctionCache: Any = FunctionCache
 _ONE, _LAST = np.uint64(1), np.uint64(63)
 
 
@@ -93,11 +99,36 @@ def _spans(tolerance: int) -> NDArray[np.uint64]:
 
 def _jit(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile on first use, and keep the machine code on disk where some folder can be written."""
-    try:
-        compiled: Callable[..., Any] = njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # numba found no folder for its cache
-        compiled = njit(nogil=True)(function)
-    return compiled
+    compiled: Any = njit(nogil=True)(function)
+    folder = machine_code_folder()
+    if folder:
+        chosen = _config.CACHE_DIR
+        try:
+            _config.CACHE_DIR = "" if folder == Path(__file__).parent else str(folder)
+            compiled._cache = _Cache(function)
+        except RuntimeError:  # numba found no folder for its cache
+            pass
+        finally:
+            _config.CACHE_DIR = chosen
+    return cast(Callable[..., Any], compiled)
+
+
+class _Cache(_FunctionCache):  # type: ignore[misc]
+    """numba's, where a disk that is full or read only costs no more than time."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What is kept, if it can be read."""
+        try:
+            return super().load_overload(sig, target_context)
+        except (OSError, EOFError):
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep it, if it can be."""
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            tell_nothing_kept(Path(self.cache_path), error.strerror or str(error))
 
 
 def _intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

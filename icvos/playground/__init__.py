@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from icvos.errors import DataError, UserInputError
-from icvos.files import read_json, to_json, write_text
+from icvos.files import is_temporary, read_json, sweep, to_json, write_text
 
 __all__ = ["VERSION", "make_playground"]
 
@@ -60,8 +60,7 @@ def make_playground(root: Path, *, seed: int = 0) -> None:
         return
     _refuse_strangers(root)
     stamp.unlink(missing_ok=True)
-    for leftover in [path for tree in ("DAVIS", "COCO") for path in (root / tree).rglob(".*.partial")]:
-        leftover.unlink(missing_ok=True)
+    sweep(path for tree in ("DAVIS", "COCO") for path in (root / tree).rglob(".*.partial"))
     write_davis(root / "DAVIS", seed)
     write_coco(root / "COCO", seed)
     write_text(stamp, to_json(content))
@@ -90,6 +89,6 @@ def _refuse_strangers(root: Path) -> None:
     for tree in ("DAVIS", "COCO"):
         for path in sorted((root / tree).rglob("*")):
             name = path.relative_to(root).as_posix()
-            if path.is_file() and name not in ours and not path.name.endswith(".partial"):
+            if path.is_file() and name not in ours and not is_temporary(path.name):
                 fix = "choose an empty folder for the playground"
                 raise UserInputError("folder in use", root, found=name, expected="nothing, or an earlier playground", fix=fix)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from icvos.errors import DataError, Finding
+from icvos.plugins import plugin_code
 from icvos.propagate.chosen import ChosenSam
 from icvos.types import Image, Mask, MaskPrompt, MethodCard, Notices, Prompter, Propagator, Support, WarmsUp
 
@@ -89,12 +90,18 @@ def followed(frames: Iterable[Image], asked: Sequence[tuple[Propagated, Sequence
 
 def noticed(half: object) -> list[tuple[int, Finding]]:
     """What a segmenter or a half of one noticed since it was last asked; nothing if it never tells."""
-    return half.take_findings() if isinstance(half, Notices) else []
+    if not isinstance(half, Notices):
+        return []
+    with plugin_code("the method failed", type(half).__name__, fix="mend the method"):
+        return half.take_findings()
 
 
 def warmed_up(half: object) -> float:
     """The seconds that the warm-up of a segmenter or a half of one took; none if it has none."""
-    return half.warm_up() if isinstance(half, WarmsUp) else 0.0
+    if not isinstance(half, WarmsUp):
+        return 0.0
+    with plugin_code("the method failed", f"{type(half).__name__}, warming up", fix="mend the method"):
+        return half.warm_up()
 
 
 def no_frames() -> DataError:

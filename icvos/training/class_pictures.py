@@ -13,10 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image as PilImage
 
-from icvos.cache import cached_folder
+from icvos.cache import cached_folder, kept_json
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError, did_you_mean, missing_package
-from icvos.files import parse_json, to_json, write_text
 from icvos.training.pictures import held_back, voc_pictures
 from icvos.types import Image, Mask
 
@@ -120,10 +119,9 @@ class VocClassPictures:
     def _areas(folder: Path, stems: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
         """For each picture the classes in it, with the part of its area that each covers."""
         newest = max(path.stat().st_mtime_ns for path in folder.iterdir())
-        path = cached_folder("voc", folder, (len(stems), newest)) / "areas.json"
-        if not path.is_file():
-            write_text(path, to_json({stem: _covered(folder / f"{stem}.png") for stem in stems}))
-        kept: dict[str, list[tuple[int, float]]] = parse_json(path.read_bytes(), path)
+        kept_in = cached_folder("voc", folder, (len(stems), newest))
+        path = kept_in and kept_in / "areas.json"
+        kept: dict[str, list[tuple[int, float]]] = kept_json(path, lambda: {stem: _covered(folder / f"{stem}.png") for stem in stems})
         return kept
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from icvos.cache import cached_folder
+from icvos.cache import cached_folder, tell_nothing_kept
 from icvos.categories import BY_ID
-from icvos.errors import DataError
-from icvos.files import read_data
+from icvos.errors import DataError, UserInputError
+from icvos.files import atomic_folder, read_data
 from icvos.training.class_pictures import SMALLEST, read_picture
 from icvos.types import Image, Mask, Size
 
@@ -34,17 +32,21 @@ class CocoIndex:
         Raises:
             DataError: the annotations are not COCO's.
         """
-        self.folder = _index(annotations)
+        self.annotations = annotations
+        self.folder, arrays = _index(annotations)
+        if self.folder is None:
+            self._mapped = arrays
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the arrays: whoever unpickles it maps them again."""
-        return {"folder": self.folder}
+        """Without the arrays: whoever unpickles it maps them again, or reads them where none are kept."""
+        return {"annotations": self.annotations, "folder": self.folder}
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of them, mapped."""
         if "_mapped" not in self.__dict__:
-            self._mapped = {name: np.load(self.folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+            kept = self.folder
+            self._mapped = {name: np.load(kept / f"{name}.npy", mmap_mode="r") for name in ARRAYS} if kept else _read(self.annotations)
         return self._mapped
 
     def size(self, picture: int) -> Size:
@@ -132,20 +134,25 @@ class CocoClassPictures:
         return mask
 
 
-def _index(annotations: Path) -> Path:
-    """The folder of the arrays, made if it is not there."""
+def _index(annotations: Path) -> tuple[Path | None, dict[str, NDArray[Any]]]:
+    """The folder of the arrays, made if it is not there; or None and the arrays, where nothing can be kept."""
     stat = annotations.stat()
-    folder = cached_folder("coco", annotations, (stat.st_size, stat.st_mtime_ns)) / "index"
-    if not folder.is_dir():
-        arrays = _read(annotations)
-        part = Path(tempfile.mkdtemp(dir=folder.parent))
-        for name, values in arrays.items():
-            np.save(part / f"{name}.npy", values)
-        try:
-            part.rename(folder)
-        except OSError:  # somebody else was faster, and has the same
-            shutil.rmtree(part)
-    return folder
+    kept_in = cached_folder("coco", annotations, (stat.st_size, stat.st_mtime_ns))
+    folder = kept_in and kept_in / "index"
+    if folder and folder.is_dir():
+        return folder, {}
+    arrays = _read(annotations)
+    if folder is None:
+        return None, arrays
+    try:
+        with atomic_folder(folder) as part:
+            for name, values in arrays.items():
+                np.save(part / f"{name}.npy", values)
+    except (UserInputError, OSError) as error:
+        if not folder.is_dir():  # else somebody else was faster, and has the same
+            tell_nothing_kept(folder.parent, getattr(error, "found", "") or str(error))
+            return None, arrays
+    return folder, {}
 
 
 class _Picture(msgspec.Struct, gc=False):
