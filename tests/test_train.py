@@ -214,6 +214,19 @@ def test_refusals(words: tuple[Any, ...], expected: str, voc: Path, tmp_path: Pa
     assert not (tmp_path / "out/generator.safetensors").exists()
 
 
+def test_help_and_refusals_name_the_presets_that_there_are(voc: Path, tmp_path: Path, icvos: Callable[..., Any]) -> None:
+    from baselines import amnet, amnet_network, hdmnet, hdmnet_network, pfenet, pfenet_network
+
+    for method, network in ((pfenet, pfenet_network), (hdmnet, hdmnet_network), (amnet, amnet_network)):
+        assert list(method.METHOD.presets) == list(network.PRESETS)
+    told = " ".join(icvos("train", "--help").out.split())
+    assert "dcsam: default, paper, release; vrp_sam: default;" in told
+    for method, known in (("dcsam", "default, paper, release"), ("vrp_sam", "default")):
+        words = ("train", "--method", method, "--data", f"voc_small={voc}", "--device", "cpu", "--steps", 1, "--out", tmp_path / "no")
+        said = icvos(*words, "--preset", "small")
+        assert said.code == 2 and f"no such preset of {method}: --preset small: expected {known}; choose one of them" in said.err
+
+
 def test_data_that_is_none(tmp_path: Path, icvos: Callable[..., Any]) -> None:
     known = {"voc_small": "NAME=DIR", f"coco={tmp_path / 'no'}": "no such folder", f"cocoa={tmp_path}": "did you mean coco"}
     for data, expected in known.items():

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from icvos import __version__
-from icvos.errors import IcvosError, UserInputError, did_you_mean
+from icvos.errors import IcvosError, UserInputError, did_you_mean, missing_package
 
 # In the order of the way through.
 COMMANDS = {
@@ -116,6 +116,10 @@ def _run(words: list[str]) -> int:
     except BrokenPipeError:
         _read_no_further()
         return 0
+    except ModuleNotFoundError as error:
+        if not (extra := _extra_with(str(error.name))):
+            raise
+        return _report(missing_package(f"icvos {' '.join(words[:1])}", error, extra), as_json)
     except OSError as error:  # a folder that may not be listed, a disk that went away
         if traced:
             _show_traceback(error)
@@ -129,6 +133,20 @@ def _show_traceback(error: Exception) -> None:
 
     with suppress(BrokenPipeError):
         click.echo("".join(format_exception(error)), err=True, nl=False)
+
+
+def _extra_with(module: str) -> str:
+    """The extra of this package that brings a module; empty where none does."""
+    from importlib import metadata
+
+    top = module.partition(".")[0]
+    wanted = {"ot": "pot", "vl_convert": "vl_convert_python"}.get(top, top)  # the others are called as their packages are
+    for requirement in metadata.requires("icvos") or ():
+        head, _, marker = requirement.partition(";")
+        name, extra = head.strip().replace("-", "_"), marker.partition("extra ==")[2].strip(" '\"")
+        if extra not in ("", "all", "test") and name.startswith(wanted) and not name[len(wanted) :][:1].isidentifier():
+            return extra
+    return ""
 
 
 class _Interrupted(IcvosError):

@@ -223,7 +223,7 @@ def _enough_memory(device: torch.device, step: int, path: Path) -> Iterator[None
         if not isinstance(error, MemoryError) and "out of memory" not in said and "allocate memory" not in said:
             raise
         fix = f"{_kept(path)}; choose a smaller --batch in a new --out, a larger --accumulate, or a smaller model"
-        raise UserInputError("out of memory", f"step {step}", f"no room on {device}", fix=fix) from error
+        raise UserInputError("out of memory", f"step {step}", f"no room on {device.type}", fix=fix) from error
 
 
 def _check_gradients(trained: Mapping[str, Tensor], step: int, path: Path) -> None:

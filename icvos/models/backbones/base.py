@@ -124,7 +124,8 @@ class Backbone(nn.Module, ABC):
         def fits(inner: Mapping[str, Tensor]) -> bool:
             return needed.keys() <= self.own_names(inner).keys() <= own.keys()
 
-        given = self.own_names(unwrapped(state, fits))
+        bare = {name.removeprefix("module."): value for name, value in state.items()}
+        given = self.own_names(unwrapped(bare, fits))
         missing, _, _ = misfits(needed, given)
         _, unexpected, misshaped = misfits(own, given)
         shapes = [f"{name} {tuple(given[name].shape)} for {tuple(own[name].shape)}" for name in misshaped]
