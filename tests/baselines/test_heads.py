@@ -280,8 +280,8 @@ def test_an_unknown_augmentation() -> None:
 # ---- levels of different grids
 
 
-@pytest.mark.parametrize("shots", [1, 3])
-@pytest.mark.parametrize(("pixels", "batch"), [(73, 2), (417, 1), (473, 2)])
+@pytest.mark.parametrize("shots", [1, 2])
+@pytest.mark.parametrize(("pixels", "batch"), [(73, 2), (417, 1), (473, 1)])
 @pytest.mark.parametrize(("network", "options"), [(Hdmnet, hdmnet), (Amnet, amnet)], ids=["hdmnet", "amnet"])
 def test_the_style_distance_is_that_of_maps_brought_to_level_3(network: Any, options: Any, pixels: int, batch: int, shots: int) -> None:
     torch.manual_seed(pixels + shots)
