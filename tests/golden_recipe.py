@@ -5,12 +5,10 @@ Written anew from the recipe's description; the vectors themselves prove that th
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,8 @@ from numpy.typing import NDArray
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = Path(os.environ.get("ICVOS_GOLDEN") or SHARED / "golden")
 PARAMS = SHARED / "spec" / "methods" / "params"  # lists of the official names and shapes
-RTOL, ATOL = 1e-4, 1e-5  # ATOL is a part of the reference's largest magnitude
 FIRST = 64  # values that a summary keeps beside its four statistics
+SUMMARY = 4 + FIRST
 
 
 def generator(name: str) -> np.random.Generator:
@@ -89,52 +87,7 @@ def summary(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.concatenate([[flat.size, flat.mean(), flat.std(), np.abs(flat).max()], flat[:FIRST]])
 
 
-def assert_close(found: NDArray[Any], reference: NDArray[Any], what: str, largest: float | None = None) -> None:
-    """Equal as far as floats of another processor are; `largest` is the reference's magnitude where the array does not show it."""
-    assert found.shape == reference.shape, what
-    scale = float(np.abs(reference).max(initial=0)) if largest is None else largest
-    np.testing.assert_allclose(found, reference, rtol=RTOL, atol=ATOL * scale, equal_nan=False, err_msg=what)
-
-
-def assert_summary_close(values: NDArray[Any], stored: NDArray[Any], what: str) -> None:
-    """A map against its stored summary: its size exactly, the rest by the map's magnitude (the size would drown it)."""
-    assert values.size == stored[0], what
-    assert_close(summary(values)[1:], stored[1:], what, largest=float(stored[3]))
-
-
-def golden_sets(prefix: str) -> Iterator[Path]:
-    """The folders of ``methods/`` whose names begin so, sorted."""
-    yield from sorted(path for path in (GOLDEN / "methods").glob(f"{prefix}*") if path.is_dir())
-
-
-def read_set(folder: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """A set's meta.json, inputs (float16 as float32) and outputs; inputs that are too large to be stored are drawn anew."""
-    meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
-    inputs: dict[str, NDArray[Any]] = {}
-    if (folder / "inputs.npz").is_file():
-        with np.load(folder / "inputs.npz") as stored:
-            inputs = {name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in stored.items()}
-    described: Mapping[str, Any] = meta.get("input_arrays", {})
-    inputs |= {name: _drawn(name, tuple(described[name][0])) for name in described if name not in inputs}
-    with np.load(folder / "outputs.npz") as stored:
-        return meta, inputs, dict(stored)
-
-
-def _drawn(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """An input of a prompt generator's set, as these sets' meta.json describes them."""
-    if "mask" in name:
-        return ellipses(name, math.prod(shape[:-2]), *shape[-2:]).reshape(shape).astype(np.uint8)
-    return feature_map(name, shape, relu="feat" in name, block=4 if "_hr" in name else 2)
-
-
-def generated_state(meta: Mapping[str, Any]) -> float:
-    """The gain of a prompt generator's weights, as its set's meta.json says it: "... keys (not layer*): recipe v1 gain 1.4"."""
-    found = re.search(r"keys \(not layer\*\): recipe v1 gain (\d+(?:\.\d+)?)", meta["weights"])
-    assert found, meta["weights"]
-    return float(found[1])
-
-
-def golden_sam(kind: str, side: int) -> Any:
+def golden_sam(kind: str, side: int, dtype: torch.dtype = torch.float32) -> Any:
     """A SAM or SAM 2 whose prompt encoder and mask decoder hold the recipe's weights, for embeddings of `side` x `side`."""
     from types import SimpleNamespace
 
@@ -163,49 +116,17 @@ def golden_sam(kind: str, side: int) -> Any:
     for prefix, module in names.items():
         filled = fill_state({f"{prefix}.{name}": value for name, value in module.state_dict().items()})
         module.load_state_dict({name.removeprefix(f"{prefix}."): value for name, value in filled.items()})
-        module.eval()
+        module.eval().to(dtype)
+    _positions_in(encoder.pe_layer, dtype)
     return SimpleNamespace(**names)
+
+
+def _positions_in(layer: Any, dtype: torch.dtype) -> None:
+    """Let a package's layer of positions, which makes its grid in float32, work in the precision of its weights."""
+    encoded = layer._pe_encoding
+    layer._pe_encoding = lambda places: encoded(places.to(dtype))
 
 
 def deepen(maps: torch.Tensor) -> torch.Tensor:
     """What stands for the backbone's last stage in the sets."""
     return torch.cat([maps.relu(), (0.5 - maps).relu()], 1)
-
-
-def compare(found: Mapping[str, torch.Tensor], outputs: Mapping[str, NDArray[Any]]) -> None:
-    """Every stored array, by name; a name that nothing answers for is a failure.
-
-    Where we hold every shot's map and a set stores one a query, the name's last digit says which shot, or any one may be meant.
-    """
-    for name, stored in outputs.items():
-        values = _answer(name, found).detach().numpy()
-        summed = stored.shape == (FIRST + 4,) and values.shape != stored.shape
-        least = int(stored[0]) if summed else stored.size
-        if values.size > least and values.size % max(least, 1) == 0:
-            shots = values.size // least
-            parts = values.reshape(-1, shots, *values.shape[1:]).swapaxes(0, 1)
-            shot = re.search(r"_(\d)(_stats)?$", name)
-            candidates = parts[[int(shot[1])]] if shot and name not in found else parts
-        else:
-            candidates = values[None]
-        check = assert_summary_close if summed else assert_close
-        faults = [fault for part in candidates if (fault := _fault(check, part, stored, name))]
-        assert len(faults) < len(candidates), faults[-1]
-
-
-def _answer(name: str, found: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    plain = name.removesuffix("_stats")
-    known = next((known for known in (name, plain, re.sub(r"_\d$", "", plain)) if known in found), None)
-    assert known is not None, f"nothing computed for {name}"
-    return found[known]
-
-
-def _fault(check: Callable[..., None], values: NDArray[Any], stored: NDArray[Any], name: str) -> str:
-    try:
-        if stored.dtype.kind in "biu":
-            np.testing.assert_array_equal(values, stored, err_msg=name)
-        else:
-            check(values, stored, name)
-    except AssertionError as error:
-        return str(error) or name
-    return ""

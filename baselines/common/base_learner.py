@@ -70,8 +70,8 @@ def style_distance(query: Tensor, supports: Tensor) -> Tensor:
     """How differently the channels of two pictures go together: the distance of their Gram matrices, (B, K).
 
     Args:
-        query: (B, C, h, w) of level 2.
-        supports: (B * K, C, h, w).
+        query: (B, C, h, w) of level 2, on the grid of level 3: Gram matrices of other grids are others.
+        supports: (B * K, C, h, w), on theirs.
     """
     asked, shown = _gram(query), _gram(supports)
     apart = asked.repeat_interleave(len(shown) // len(asked), 0) - shown

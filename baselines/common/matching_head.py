@@ -164,7 +164,9 @@ class MatchingHead(Head):
         return bilinear(self.base_learnear(query.level5), grid)
 
     def _distance(self, query: Levels, supports: Levels) -> Tensor:
-        distances = style_distance(query.level2, supports.level2)
+        """The style distance of level 2, (B,); as the released code takes it, on level 3's grid."""
+        asked, shown = (bilinear(seen.level2, seen.size(3)) for seen in (query, supports))
+        distances = style_distance(asked, shown)
         fitting = self.config.shots > 1 and distances.shape[1] == self.config.shots
         weigh = self.kshot_rw if fitting else None
         return over_shots(distances, weigh, ordered=self.config.shot_weights == "ordered")

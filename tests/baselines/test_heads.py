@@ -13,12 +13,13 @@ from golden_recipe import PARAMS
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional
 
 from baselines.amnet import METHOD as AMNET
 from baselines.amnet_network import LEAST, Amnet, AmnetConfig, likeness
 from baselines.amnet_network import preset as amnet
 from baselines.common.augmentation import AUGMENTATIONS, augmentation, augmented
-from baselines.common.base_learner import BaseMap, base_background, over_shots, shot_weights
+from baselines.common.base_learner import BaseMap, base_background, over_shots, shot_weights, style_distance
 from baselines.common.fitting import FITS, Fit, fitted_image, fitted_mask, fitted_size, unfitted
 from baselines.common.head_prompting import HeadMethod
 from baselines.common.levels import Levels, nearest_on_grid, soft_on_grid
@@ -274,3 +275,31 @@ def test_an_unknown_augmentation() -> None:
     assert augmentation("none") is None
     with pytest.raises(UserInputError, match="did you mean pfenet-coco"):
         augmentation("pfenet-cocoa")
+
+
+# ---- levels of different grids
+
+
+@pytest.mark.parametrize("shots", [1, 2])
+@pytest.mark.parametrize(("pixels", "batch"), [(73, 2), (417, 1), (473, 1)])
+@pytest.mark.parametrize(("network", "options"), [(Hdmnet, hdmnet), (Amnet, amnet)], ids=["hdmnet", "amnet"])
+def test_the_style_distance_is_that_of_maps_brought_to_level_3(network: Any, options: Any, pixels: int, batch: int, shots: int) -> None:
+    torch.manual_seed(pixels + shots)
+    fine, coarse = (pixels - 1) // 4 + 1, (pixels - 1) // 8 + 1
+    head = network(options("release", shots=shots, parsed=8, width=8, base_map="none"), {2: 6, 3: 6, 4: 6}).eval()
+    query, supports = (
+        Levels(torch.randn(count, 6, fine, fine), *(torch.randn(count, 6, coarse, coarse) for _ in range(2)))
+        for count in (batch, batch * shots)
+    )
+    masks = (torch.rand(batch, shots, pixels, pixels) > 0.5).float()
+
+    def at_level_3(levels: Levels) -> Levels:
+        resized = functional.interpolate(levels.level2, size=(coarse, coarse), mode="bilinear", align_corners=True)
+        return levels._replace(level2=resized)
+
+    with torch.no_grad():
+        found = head.prepared(query, supports, masks, None).distance
+        beforehand = head.prepared(at_level_3(query), at_level_3(supports), masks, None).distance
+        own_grid = over_shots(style_distance(query.level2, supports.level2), getattr(head, "kshot_rw", None), ordered=True)
+    assert torch.equal(found, beforehand)
+    assert not torch.allclose(found, own_grid, rtol=1e-3)

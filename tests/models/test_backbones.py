@@ -6,7 +6,6 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +13,13 @@ import pytest
 pytest.importorskip("torch", reason="torch is not installed")
 
 import torch
-from golden_recipe import GOLDEN, PARAMS, assert_close, assert_summary_close, feature_map, fill_state, golden_sets, read_set
+from golden_recipe import PARAMS, feature_map, fill_state
 from torch import Tensor, nn
 
 from icvos.errors import DataError, UserInputError
 from icvos.models.backbones import BACKBONES, Backbone, Dilation, build_backbone, imagenet_lite0_state, load_backbone
 from icvos.models.backbones.timm_models import DinoV2
 
-SETS = list(golden_sets("backbone_")) or [pytest.param(None, marks=pytest.mark.skip(reason=f"no golden backbones at {GOLDEN}"))]
 LISTS = sorted(PARAMS.glob("backbone_*.json")) or [pytest.param(None, marks=pytest.mark.skip(reason=f"no parameter lists at {PARAMS}"))]
 SIZES = {
     "resnet50": 23_508_032,
@@ -52,55 +50,7 @@ def picture(*size: int) -> Tensor:
     return torch.from_numpy(feature_map("image", (1, 3, *size), relu=False))
 
 
-# ---- the official code's vectors
-
-
-def described(meta: dict[str, Any], folder: str) -> tuple[str, Dilation]:
-    """Which of our backbones a golden set is about, told by what its meta.json says of the official class."""
-    text = meta["class"].lower()
-    shapes = meta["stage_shapes"]
-    if re.search(r"vgg(?!\s*=\s*false)", text):
-        return "vgg16_bn", "none"
-    depth = re.search(r"layers\s*=\s*(50|101)\b|resnet_?(50|101)\b|\[3,\s*4,\s*(6|23),\s*3\]", text) or re.search(r"resnet(50|101)", folder)
-    if depth is None:
-        pytest.fail(f"{folder}: no backbone is known that is {meta['class']!r}")
-    name = {"6": "resnet50", "23": "resnet101"}.get(depth[depth.lastindex or 0], f"resnet{depth[depth.lastindex or 0]}")
-    name += "_v2" if shapes["layer0"][1] == 128 else ""
-    if shapes["layer4"][-1] < shapes["layer2"][-1]:
-        return name, "none"
-    if "replace_stride_with_dilation" in text or "torchvision" in text:
-        return name, "later-blocks"
-    if not re.search(r"post-hoc|every conv2|pfenet|hdmnet|amnet|onemodel|\bbam\b", text):
-        pytest.fail(f"{folder}: it is not said how {meta['class']!r} is dilated")
-    return name, "all-blocks"
-
-
-@pytest.mark.parametrize("folder", SETS, ids=lambda folder: getattr(folder, "name", ""))
-def test_maps_are_those_of_the_official_code(folder: Path) -> None:
-    meta, inputs, outputs = read_set(folder)
-    name, dilation = described(meta, folder.name)
-    gain = float((re.search(r"gain\s*=?\s*([\d.]*\d)", meta["weights"]) or ["", "1"])[1])
-    backbone = build_backbone(name, dilation=dilation)
-    backbone.load_strictly(fill_state(backbone.state_dict(), gain))
-    maps = {level: values.numpy() for level, values in backbone(torch.from_numpy(inputs["image"])).items()}
-    assert {f"layer{level}": list(values.shape) for level, values in maps.items()} == meta["stage_shapes"]
-    for key, stored in outputs.items():
-        form = re.fullmatch(r"layer(\d)(|_corner|_stats)", key)
-        if form is None:
-            pytest.fail(f"{folder.name}: what {key!r} means is not known")
-        values = maps[int(form[1])]
-        if form[2] == "_corner":  # of a few values at one place: the map's magnitude is the measure
-            assert_close(values[0, : len(stored), -1, -1], stored, key, largest=float(np.abs(values).max()))
-        elif stored.ndim == 1:
-            assert_summary_close(values, stored, key)
-        else:
-            assert_close(values, stored, key)
-
-
-@pytest.mark.parametrize("folder", SETS, ids=lambda folder: getattr(folder, "name", ""))
-def test_the_stored_picture_is_the_recipe_s(folder: Path) -> None:
-    _, inputs, _ = read_set(folder)
-    assert np.array_equal(inputs["image"], feature_map("image", inputs["image"].shape, relu=False))
+# ---- the official code's names
 
 
 @pytest.mark.parametrize("path", LISTS, ids=lambda path: getattr(path, "stem", ""))

@@ -1,15 +1,15 @@
-"""Matcher against the vectors of the official code; candidates of the mask generator come from the sets."""
+"""Matcher on the features of a golden set; candidates of the mask generator come from the set."""
 
 from __future__ import annotations
 
 import random
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from golden_recipe import GOLDEN, assert_close, assert_summary_close, golden_sets, read_set
+from golden_comparison import Answers
+from golden_sets import Array, GoldenError, GoldenSet
 from numpy.typing import NDArray
 
 pytest.importorskip("ot", reason="POT is not installed")
@@ -19,7 +19,11 @@ from baselines.matcher_matching import foreground_cells, match
 from baselines.matcher_sampling import box_of, cluster_centres, points_of, subsets
 from baselines.matcher_scoring import Judged, chosen, covered_cells
 
-SETS = list(golden_sets("matcher_")) or [pytest.param(None, marks=pytest.mark.skip(reason=f"no golden sets of Matcher at {GOLDEN}"))]
+FILTERS = ("emd", "purity", "coverage", "score_filter", "score", "score_norm", "topk_scores_threshold")
+OPTIONS = (
+    *("score_filter_cfg", "num_centers", "use_box", "use_points_or_centers", "sample_range", "max_sample_iterations"),
+    *("alpha", "beta", "exp", "num_merging_mask"),
+)
 
 
 def configured(args: dict[str, Any]) -> MatcherConfig:
@@ -47,13 +51,22 @@ def configured(args: dict[str, Any]) -> MatcherConfig:
     )
 
 
-@pytest.mark.parametrize("folder", SETS, ids=lambda path: path and path.name)
-def test_matching_prompts_and_masks(folder: Path) -> None:
-    meta, inputs, outputs = read_set(folder)
-    config, grid, patch, side = configured(meta["args"]), meta["grid"], meta["patch"], meta["image_size"]
-    supports, picture = (torch.from_numpy(inputs[name]) for name in ("ref_feats_raw", "tar_feat_raw"))
-    masks = torch.from_numpy(inputs["ref_mask"]).reshape(-1, side, side)
-    assert len(masks) == meta["nshot"] and grid * patch == side
+def matcher_answers(given: GoldenSet, dtype: torch.dtype) -> Answers:
+    """Matcher's points, prompts, scores and mask. The product takes similarities in float32, in whatever precision features are."""
+    given.only_options(*OPTIONS)
+    if unknown := set(given.option("score_filter_cfg")) ^ set(FILTERS):
+        raise GoldenError(f"{given.folder.name}: score_filter_cfg has others than the known filters: {', '.join(sorted(unknown))}")
+    config, grid, patch, side = configured(given.options), given.meta["grid"], given.meta["patch"], given.meta["image_size"]
+    shots, cells = given.meta["nshot"], grid * grid
+    if grid * patch != side:
+        raise GoldenError(f"{given.folder.name}: {grid} cells of {patch} pixels are not {side}")
+    features = (given.whole(name) for name in ("ref_feats_raw", "tar_feat_raw"))
+    supports, picture = (torch.from_numpy(values).to(dtype) for values in features)
+    if (len(supports), len(picture)) != (shots * cells, cells):
+        raise GoldenError(
+            f"{given.folder.name}: {len(supports)} and {len(picture)} features are not those of {shots} shots of {cells} cells"
+        )
+    masks = torch.from_numpy(given.whole("ref_mask")).reshape(shots, side, side)
     foreground = foreground_cells(masks, grid)
     matches = match(supports, picture, foreground)
     points = points_of(matches.cells, grid, patch, config.point_order)
@@ -61,15 +74,14 @@ def test_matching_prompts_and_masks(folder: Path) -> None:
     if config.prompt_by == "centres":
         asked = cluster_centres(points, config.centres, torch.Generator().manual_seed(0))
     prompts = subsets(asked, config.fewest, config.most, config.subsets, random.Random(0))
-    bits = np.unpackbits(inputs["candidates"], axis=1)[:, : side * side]
-    candidates = bits.reshape(-1, side, side).astype(np.bool_)
+    candidates = np.unpackbits(given.whole("candidates"), axis=1)[:, : side * side].reshape(-1, side, side).astype(np.bool_)
     judged = Judged(matches, points, candidates, covered_cells(candidates, grid, config))
-    found = {
+    return {
         "ref_masks_pool": foreground.astype(np.float32),
         "points": points,
         "reduced_points_num": np.array(len(matches.cells)),
-        "S_stats": matches.similarity,
-        "C_stats": matches.cost,
+        "S": matches.similarity,
+        "C": matches.cost,
         "centers": asked,
         "n_prompt_sets": np.array([len(sets) for sets in prompts]),
         **{f"samples_{number}": sets for number, sets in enumerate(prompts)},
@@ -77,23 +89,11 @@ def test_matching_prompts_and_masks(folder: Path) -> None:
         "coverage": judged.coverage,
         "emd_score": judged.emd,
         "pred_mask": candidates[chosen(judged, config)].any(0)[None],
+        **{name: boxes_like(stored, points) for name, stored in given.outputs.items() if "box" in name},
     }
-    assert sum(name.startswith("samples_") for name in outputs) == len(prompts)
-    for name, stored in outputs.items():
-        same(boxes_like(stored, points) if "box" in name else found[name], stored, name)
 
 
-def boxes_like(stored: NDArray[Any], points: NDArray[np.int64]) -> NDArray[Any]:
+def boxes_like(stored: Array, points: NDArray[np.int64]) -> Array:
     """The points' box as it may be stored: once, or beside every prompt that it goes with, as four numbers or two corners."""
     box = box_of(points)
     return np.broadcast_to(box.reshape(2, 2) if stored.shape[-2:] == (2, 2) else box, stored.shape)
-
-
-def same(found: NDArray[Any], stored: NDArray[Any], name: str) -> None:
-    """As the sets want it: integers and masks exactly, floats nearly, large maps by their summary."""
-    if name.endswith("_stats"):
-        assert_summary_close(found, stored, name)
-    elif stored.dtype.kind == "f":
-        assert_close(found, stored, name)
-    else:
-        np.testing.assert_array_equal(found, stored, err_msg=name)

@@ -1,19 +1,17 @@
-"""PerSAM and PerSAM-F against the vectors of the official code: prior, guidance, every pass of the decoder, every hundredth step."""
+"""PerSAM and PerSAM-F on the scenes of a golden set: prior, guidance, every pass of the decoder, every hundredth step."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
-from golden_recipe import GOLDEN, assert_close, assert_summary_close, feature_map, generator, golden_sam, golden_sets, read_set
-from numpy.typing import NDArray
+from golden_comparison import Answers
+from golden_recipe import GOLDEN, SHARED, feature_map, generator, golden_sam
+from golden_sets import Array, GoldenError, GoldenSet, read_set
 from torch import Tensor
 
 from baselines.persam_config import preset
@@ -25,33 +23,29 @@ from icvos.models.token_decoding import SamFeatures
 
 SCENE = re.compile(r"scene\('(\w+)',\s*(\d+),\s*(\d+)(?:,\s*\(([\d.]+),\s*([\d.]+)\))?\)")
 ELSEWHERE = re.compile(r"golden/(\w+)")
+HANDED_OUT = SHARED / "golden" / "methods"
 EVERY = 100  # steps whose losses are stored
 
-Array = NDArray[Any]
-MISSING = [pytest.param(None, marks=pytest.mark.skip(reason=f"no golden sets of PerSAM at {GOLDEN}"))]
-FOLDERS = list(golden_sets("persam"))
-LEARNED = [folder for folder in FOLDERS if folder.name.startswith("persam_f")] or MISSING
-PLAIN = [folder for folder in FOLDERS if folder not in LEARNED] or MISSING
 
-
-def decoding_of(meta: Mapping[str, Any]) -> Sam1Clicks:
+def decoding_of(given: GoldenSet) -> Sam1Clicks:
     """SAM with the recipe's weights, for features on the set's grid."""
-    found = re.search(r"embed 256, grid (\d+)x\1, depth 2; weights recipe v1 gain 1\.0", meta["sam"])
-    assert found, meta["sam"]
-    side = int(found[1])
+    side = int(given.described("sam", r"embed 256, grid (\d+)x\1, depth 2; weights recipe v1 gain 1\.0")[0])
     return Sam1Clicks(SimpleNamespace(**vars(golden_sam("sam", side)), image_encoder=SimpleNamespace(img_size=16 * side)))
 
 
-def scenes(meta: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def scenes(given: GoldenSet) -> list[tuple[str, ...]]:
     """Name, height, width, and first and last row of the object as parts: of the reference, then of the test picture.
 
-    A set describes them, or names the set that does.
+    A set describes them, or names the set that does, which lies beside it or among the sets handed out.
     """
-    said = meta["inputs_recipe"]
-    if not (found := SCENE.findall(said)) and (other := ELSEWHERE.search(said)):
-        return scenes(read_set(GOLDEN / "methods" / other[1])[0])
-    assert len(found) == 2, said
-    return found
+    said = given.meta["inputs_recipe"]
+    if len(found := SCENE.findall(said)) == 2:
+        return found
+    if not found and (other := ELSEWHERE.search(said)):
+        for folder in (given.folder.parent / other[1], GOLDEN / "methods" / other[1], HANDED_OUT / other[1]):
+            if folder.is_dir() and folder != given.folder:
+                return scenes(read_set(folder))
+    raise GoldenError(f"{given.folder.name}: inputs_recipe tells no two scenes: {said!r}")
 
 
 def features_of(name: str, grid: int, size: tuple[int, int], span: list[float] | Array) -> Array:
@@ -68,14 +62,17 @@ def features_of(name: str, grid: int, size: tuple[int, int], span: list[float] |
     return maps.astype(np.float16).astype(np.float32)
 
 
-def shown(meta: Mapping[str, Any], inputs: Mapping[str, Array], decoding: Sam1Clicks) -> tuple[SeenPicture, SeenPicture]:
+def shown(given: GoldenSet, mask: Array, decoding: Sam1Clicks) -> tuple[SeenPicture, SeenPicture]:
     """The reference and the test picture; where the object lies in the first is told by its mask, if the set does not tell."""
     pictures = []
-    for who, (name, rows, columns, *span) in zip(("ref", "test"), scenes(meta), strict=True):
+    for who, (name, rows, columns, *span) in zip(("ref", "test"), scenes(given), strict=True):
         size, parts = (int(rows), int(columns)), [float(part) for part in span if part]
-        features = features_of(name, decoding.side // 16, size, parts or inputs[f"{who}_mask"][..., 0])
-        if f"{who}_feat_stats" in inputs:
-            assert_summary_close(features, inputs[f"{who}_feat_stats"], f"{who}_feat")
+        if not parts and who == "test":
+            raise GoldenError(f"{given.folder.name}: it is not said where the object of {name} lies")
+        features = features_of(name, decoding.side // 16, size, parts or mask[..., 0])
+        given.prove(f"{who}_feat", features)
+        if f"{who}_image" in given.stored:  # the scene's picture: only its size is of use
+            given.input(f"{who}_image", (*size, 3))
         pictures.append(SeenPicture(SamFeatures(torch.from_numpy(features)), decoding.placement(size)))
     return pictures[0], pictures[1]
 
@@ -86,22 +83,6 @@ def example_of(picture: Array, seen: SeenPicture, persam: PerSam) -> Example:
     return example if set(np.unique(red)) <= {0, 255} else example._replace(cells=cells_of_picture(picture, persam.decoding, seen.grid))
 
 
-def stored_alike(found: Mapping[str, Any], outputs: Mapping[str, Array]) -> None:
-    """Every stored array has its answer; floats as floats of another machine are, all else exactly.
-
-    Logits are stored as every fourth of rows and columns, and whole as a summary.
-    """
-    assert set(outputs) <= set(found), set(outputs) - set(found)
-    for name, stored in outputs.items():
-        values = np.asarray(found[name])
-        if name.endswith("_stats"):
-            assert_summary_close(values, stored, name)
-        elif stored.dtype.kind in "biu":
-            np.testing.assert_array_equal(values, stored, err_msg=name)
-        else:
-            assert_close(values, stored, name)
-
-
 def logits(name: str, values: Tensor) -> dict[str, Tensor]:
     return {name: values[..., ::4, ::4], f"{name}_stats": values}
 
@@ -110,14 +91,15 @@ def best(step: Step) -> int:
     return int(step.candidates.scores.argmax())
 
 
-@pytest.mark.parametrize("folder", PLAIN, ids=lambda path: path and path.name)
-def test_persam(folder: Path) -> None:
-    meta, inputs, outputs = read_set(folder)
-    config, decoding = preset("release"), decoding_of(meta)
+def persam_answers(given: GoldenSet, dtype: torch.dtype) -> Answers:
+    """PerSAM; the product works in float32 throughout, so that `dtype` changes nothing."""
+    given.only_options()
+    config, decoding = preset("release"), decoding_of(given)
     persam = PerSam(config, decoding)
-    reference, test = shown(meta, inputs, decoding)
-    example = example_of(inputs["ref_mask"], reference, persam)
-    pixels = decoding.pixels(inputs["ref_mask"])
+    mask = given.whole("ref_mask")
+    reference, test = shown(given, mask, decoding)
+    example = example_of(mask, reference, persam)
+    pixels = decoding.pixels(mask)
     learned = persam.learn([example])
     out = persam.segment(test, learned)
     assert out.guidance is not None and out.guidance.likeness is not None
@@ -126,7 +108,7 @@ def test_persam(folder: Path) -> None:
     def first_logits(**changes: Any) -> Tensor:
         return PerSam(replace(config, **changes), decoding).segment(test, learned).steps[0].candidates.logits
 
-    found = {
+    return {
         "ref_mask_preprocessed_stats": pixels,
         "ref_mask_preprocessed_shape": np.array(pixels.shape),
         "ref_mask_64": example.cells,
@@ -151,25 +133,27 @@ def test_persam(folder: Path) -> None:
         **logits("step3_logits_best", third.low),
         "final_mask": third.mask,
     }
-    stored_alike(found, outputs)
 
 
-@pytest.mark.parametrize("folder", LEARNED, ids=lambda path: path and path.name)
-def test_persam_f(folder: Path) -> None:
-    meta, inputs, outputs = read_set(folder)
-    assert (meta["args"]["eps"], meta["args"]["weight_decay"]) == (EPSILON, "AdamW default 0.01")
-    decoding = decoding_of(meta)
-    config = preset("release", "persam-f", steps=meta["args"]["train_epoch"], rate=meta["args"]["lr"])
+def persam_f_answers(given: GoldenSet, dtype: torch.dtype) -> Answers:
+    """PerSAM-F; the product works in float32 throughout, so that `dtype` changes nothing."""
+    given.only_options("lr", "train_epoch", "eps", "weight_decay")
+    given.option("eps", (EPSILON,)), given.option("weight_decay", ("AdamW default 0.01",))
+    decoding = decoding_of(given)
+    config = preset("release", "persam-f", steps=given.option("train_epoch"), rate=given.option("lr"))
     persam = PerSam(config, decoding)
-    reference, test = shown(meta, inputs, decoding)
-    learned = persam.learn([example := example_of(inputs["ref_mask"], reference, persam)])
-    assert learned.scales is not None and not learned.scales.diverged
+    mask = given.whole("ref_mask")
+    reference, test = shown(given, mask, decoding)
+    with torch.enable_grad():
+        learned = persam.learn([example := example_of(mask, reference, persam)])
+    if learned.scales is None or learned.scales.diverged:
+        raise GoldenError(f"{given.folder.name}: learning the weights of the three masks diverged")
     there = persam.segment(reference, learned).steps[0].candidates
     out = persam.segment(test, learned)
     first, second, third = out.steps
     history = learned.scales.history
     kept = [*range(0, config.steps, EVERY), config.steps - 1]
-    found = {
+    return {
         "ref_points_xy": persam.segment(reference, learned).clicks.points,
         "train_log_it_dice_focal_w012": torch.cat([torch.tensor(kept)[:, None], history[kept]], 1),
         "final_weights": learned.scales.weights[:, None],
@@ -184,4 +168,3 @@ def test_persam_f(folder: Path) -> None:
         "refine2_scores": third.candidates.scores,
         "final_mask": third.mask,
     }
-    stored_alike(found, outputs)
