@@ -20,6 +20,7 @@ from icvos.errors import DataError, UserInputError
 from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle
+from icvos.names import is_junk
 from icvos.protocol import ScoringProtocol, protocol_named
 from icvos.types import RLE, Category, Clip, Encoding, Episode, Frame, Support, Tube
 
@@ -338,9 +339,7 @@ def refuse_other_files(path: Path) -> None:
         raise UserInputError("not a folder", path, expected="a folder to write the release to", fix="give another --out")
     if not path.is_dir() or (path / MANIFEST).exists():
         return
-    strangers = sorted(
-        entry.name for entry in path.iterdir() if entry.name not in {ROOTS, EPISODES} and not entry.name.endswith(".partial")
-    )
+    strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in {ROOTS, EPISODES} and not is_junk(entry.name))
     if strangers:
         raise UserInputError(
             "the folder holds other files", path, found=", ".join(strangers[:3]), expected="an empty folder", fix="give another --out"

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from icvos.cards import card_faults, seen_clips
 from icvos.errors import DataError
 from icvos.files import read_json, to_json, write_text
+from icvos.names import lies_in_junk
 
 FORMAT = "icvos-result/1"
 IMAGE_FORMAT = "icvos-image-result/1"  # of `icvos.fewshot.results`
@@ -219,7 +220,7 @@ def find_results(roots: list[Path]) -> Iterator[Path]:
     for root in roots:
         if not root.exists():
             raise DataError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
-        for path in [root] if root.is_file() else sorted(root.rglob("*@*.json")):
+        for path in [root] if root.is_file() else sorted(found for found in root.rglob("*@*.json") if not lies_in_junk(found, root)):
             if path.resolve() not in seen and not path.name.endswith(".timing.json"):
                 seen.add(path.resolve())
                 yield path

@@ -89,6 +89,7 @@ def command(**given: Any) -> None:
     except ModuleNotFoundError as error:
         raise missing_package("training", error, "models,train") from error
     data = _pictures(given, _open(given["sources"], given["split"]))
+    options.note_not_data(Path(source.partition("=")[2]) for source in given["sources"])
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)
     with bar(given["method"], loop.steps, "steps") as advance:

@@ -30,6 +30,7 @@ from icvos.codabench.rules import COMPETITION, METADATA
 from icvos.codabench.scoring import TRUTH
 from icvos.errors import IcvosError, UserInputError
 from icvos.files import atomic_file, make_folder, read_data, to_json, write_bytes
+from icvos.names import data_in
 from icvos.png import encode_png
 from icvos.registry import load_method
 from icvos.scoring import scored_frames
@@ -84,7 +85,7 @@ def write_bundle(plan: Plan, benchmark: Benchmark, out: Path, *, on_file: Callab
 
 
 def _strangers(folder: Path) -> bool:
-    return any(folder.iterdir()) and not (folder / COMPETITION).is_file()
+    return bool(data_in(folder)) and not (folder / COMPETITION).is_file()
 
 
 def _write_parts(plan: Plan, benchmark: Benchmark, folder: Path, on_file: Callable[[int], None]) -> None:
