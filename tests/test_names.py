@@ -152,9 +152,7 @@ def test_an_order_that_is_not_certain_is_told(icvos: Command, data: Path, tmp_pa
     assert said.code == 0 and said.err.count("note: frame-order: ") == 1
 
 
-def test_a_plug_in_that_sorts_as_text_is_told(
-    icvos: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_set: None
-) -> None:
+def test_a_plug_in_that_sorts_as_text_is_told(icvos: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_set: None) -> None:
     install_pond(tmp_path / "site")
     monkeypatch.syspath_prepend(tmp_path / "site")
     make_coco(tmp_path / "COCO")

@@ -234,9 +234,7 @@ def test_a_zip_that_finder_made_passes(found: Callable[..., list[tuple[str, str]
     assert found(tmp_path / "x.zip") == []
 
 
-def test_a_run_of_what_is_no_data_is_one_note_and_the_number_stays(
-    icvos: Command, toy_release: Path, folder: Path, tmp_path: Path
-) -> None:
+def test_a_run_of_what_is_no_data_is_one_note_and_the_number_stays(icvos: Command, toy_release: Path, folder: Path, tmp_path: Path) -> None:
     words = ("submit", "score", folder, "--benchmark", toy_release, "--method-name", "x", "--json", "--out")
     before = icvos(*words, tmp_path / "before")
     for name in s.NOT_DATA:
