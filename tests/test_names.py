@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
+import sys
 import unicodedata
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import submissions as s
 from conftest import Said
 from hypothesis import given
 from hypothesis import strategies as st
 from toys import install_pond, make_coco, make_davis, make_pond, moving_box, write_frame, write_ids
 
 from curation.sources.davis import Davis2017
+from curation.sources.scan import MaskScan, scan_masks
 from icvos.benchmark import Benchmark
+from icvos.categories import BY_NAME
+from icvos.fewshot.pools import PascalPool
+from icvos.kernels import kernel_named
+from icvos.masks import read_ids
 from icvos.names import accents_note, by_stem, data_in, is_junk, natural_key, not_data_below, order_doubt
+from icvos.png import PngError
+from icvos.training.class_pictures import VOC_NAMES, VocClassPictures
+from icvos.training.pictures import Picture, voc_pictures
 
 Command = Callable[..., Said]
 LEFT = ("._00000.jpg", "._00000.png", ".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX/._00001.jpg", ".ipynb_checkpoints/00000.jpg")
@@ -66,8 +79,8 @@ def test_numbers_count_as_numbers(numbers: list[int], width: int, word: str) -> 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), unique=True))
 def test_every_name_has_one_place(names: list[str]) -> None:
-    ordered = sorted(names, key=natural_key)
-    assert ordered == sorted(reversed(names), key=natural_key)
+    backwards = names[::-1]
+    assert sorted(names, key=natural_key) == sorted(backwards, key=natural_key)
     order_doubt(names)
 
 
@@ -239,3 +252,102 @@ def test_a_png_called_jpg_and_a_jpeg_called_png_are_named(icvos: Command, data: 
     assert said.code == 3 and "a JPEG called .png" in said.err
     shutil.copy(davis / "Annotations/480p/rex/00003.png", davis / "Annotations/480p/rex/00004.png")
     assert icvos("build", "--data", data, "--out", tmp_path / "R").code == 0  # a picture is what it holds
+
+
+# Masks of few bits
+
+
+def grey(values: np.ndarray, depth: int, colour: int = 0) -> bytes:
+    """A PNG of these values as they are, `depth` bits each."""
+    bits = np.unpackbits(values.astype(np.uint8)[..., None], axis=-1)[..., 8 - depth :].reshape(len(values), -1)
+    rows = np.pad(np.packbits(bits, axis=1), ((0, 0), (1, 0)))
+    body = s.chunk(b"PLTE", bytes(range(48))) if colour == 3 else b""
+    head = s.header(values.shape[1], values.shape[0], depth, colour)
+    return head + body + s.chunk(b"IDAT", zlib.compress(rows.tobytes())) + s.chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("colour", [0, 3])
+def test_masks_of_few_bits_are_read_as_they_are_stored(tmp_path: Path, depth: int, colour: int) -> None:
+    values = (np.arange(24 * 40).reshape(24, 40) // 7 % 2**depth).astype(np.uint8)
+    for folder in ("SegmentationClass", "JPEGImages"):
+        (tmp_path / folder).mkdir()
+    path = tmp_path / "SegmentationClass/a.png"
+    path.write_bytes(grey(values, depth, colour))
+    write_frame(tmp_path / "JPEGImages/a.jpg", 1)
+    assert np.array_equal(read_ids(path), values)
+    (shown,) = scan_masks([path])
+    assert isinstance(shown, MaskScan) and shown.values == {value: int((values == value).sum()) for value in range(1, 2**depth)}
+    classes = VocClassPictures("pascal", tmp_path, smallest=0)
+    pool = PascalPool(tmp_path)
+    for value in range(1, 2**depth):
+        assert np.array_equal(classes.mask(0, value), values == value)
+        assert np.array_equal(pool.labels("a") == BY_NAME[VOC_NAMES[value - 1]].id, values == value)
+    masks = voc_pictures(tmp_path)[0].read()[1]
+    assert all(any(np.array_equal(mask, values == value) for mask in masks) for value in range(1, 2**depth))
+
+
+def test_a_prediction_of_few_bits_is_not_scaled() -> None:
+    kernel = kernel_named("numpy")
+    values = np.zeros((8, 8), np.uint8)
+    values[2:5] = 1
+    assert np.array_equal(kernel.unpack(kernel.read_prediction(grey(values, 2))), values > 0)
+    with pytest.raises(PngError, match="values 0 and 3 of 2 bits, as stored"):
+        kernel.read_prediction(grey(values * 3, 2))
+
+
+# Trees of images
+
+
+def test_what_is_no_data_in_trees_of_images(icvos: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    trees = runpy.run_path(str(Path(__file__).parent / "fewshot/trees.py"))
+    voc = trees["make_voc"](tmp_path / "VOC", split=False)
+    words = ("fewshot", "--benchmark", "pascal5i", "--fold", 0, "--episodes", 4, "--method", "full-frame", "--pascal", voc)
+    assert icvos(*words, "--releases", tmp_path / "one", "--out", tmp_path / "runs1").code == 0
+    known = [VocClassPictures("pascal", voc).names, [picture.name for picture in voc_pictures_of(voc)]]
+    for folder in ("", "JPEGImages", "SegmentationClassAug", "SegmentationClass"):
+        leave(voc / folder, (*LEFT, "._2007_000000.jpg", "._2007_000000.png", ".hidden.png"))
+    said = icvos(*words, "--releases", tmp_path / "two", "--out", tmp_path / "runs2")
+    assert said.code == 0 and said.err.count("note: ") == 1
+    one, two = (next((tmp_path / name).glob("*/pictures.jsonl")).read_bytes() for name in ("one", "two"))
+    assert one == two
+    assert [VocClassPictures("pascal", voc).names, [picture.name for picture in voc_pictures_of(voc)]] == known
+
+
+def voc_pictures_of(voc: Path) -> list[Picture]:
+    if not (voc / "SegmentationClass/2007_000000.png").exists():
+        shutil.copytree(voc / "SegmentationClassAug", voc / "SegmentationClass", dirs_exist_ok=True)
+    return voc_pictures(voc)
+
+
+def test_endings_of_any_case_in_trees_of_images(tmp_path: Path) -> None:
+    trees = runpy.run_path(str(Path(__file__).parent / "fewshot/trees.py"))
+    voc = trees["make_voc"](tmp_path / "VOC")
+    pictures = VocClassPictures("pascal", voc)
+    before = [pictures.image(0).tobytes(), pictures.mask(0, 1).tobytes(), PascalPool(voc).members]
+    for path in [*voc.rglob("*.jpg"), *voc.rglob("*.png")]:
+        path.rename(path.with_suffix({".jpg": ".JPEG", ".png": ".PNG"}[path.suffix]))
+    pictures = VocClassPictures("pascal", voc)
+    assert [pictures.image(0).tobytes(), pictures.mask(0, 1).tobytes(), PascalPool(voc).members] == before
+    assert PascalPool(voc).file("2007_000000") == "JPEGImages/2007_000000.JPEG"
+
+
+# What programs leave behind
+
+
+def test_what_a_program_leaves_beside_its_masks_is_told_once(icvos: Command, toy_release: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import json, sys\nfrom pathlib import Path\nfrom PIL import Image\n"
+        "given, wanted = Path(sys.argv[1]), Path(sys.argv[2])\ntask = json.loads((given / 'task.json').read_text())\n"
+        "for name in ('.DS_Store', '__MACOSX'):\n    (wanted / name).write_text('x')\n"
+        "for episode in task['episodes']:\n    folder = wanted / episode['folder']\n    folder.mkdir()\n"
+        "    (folder / '._00000.png').symlink_to('/etc/passwd')\n    (folder / '.ipynb_checkpoints').mkdir()\n"
+        "    for mask in task['masks']:\n        Image.new('1', task['size'][::-1]).save(folder / mask)\n"
+    )
+    said = icvos(
+        *("run", "--program", f"{sys.executable} {tmp_path / 'mine.py'}", "--benchmark", toy_release, "--out", tmp_path / "runs"),
+        *("--workers", 1),
+    )
+    assert said.code == 0 and said.err.count("not-data") == 1 and "files that are no data are not read" in said.err, said
+    assert "as .DS_Store" in said.err

@@ -18,7 +18,7 @@ from icvos.fewshot.lists import Listed, read_lists
 from icvos.fewshot.protocols import IGNORED, LEAST
 from icvos.files import map_files, parse_json, to_json, write_text
 from icvos.masks import read_ids
-from icvos.names import MASKS, PICTURES, by_stem
+from icvos.names import MASKS, PICTURES, by_stem, data_in
 from icvos.training.class_pictures import VOC_NAMES
 from icvos.types import Category
 
@@ -87,7 +87,7 @@ class CocoPool:
         for name, index in self._indices.items():
             for place, file in enumerate(index.arrays["names"].astype(str).tolist()):
                 self._places.setdefault(_number(file), (name, place))
-        self._files = {name: {path.name for path in (root / name).glob("*.jpg")} for name in chosen}
+        self._files = {name: {path.name for path in data_in(root / name, PICTURES)} for name in chosen}
         self.kind = chosen[0] if listed is None else STANDARD["coco"]
         self.renamed = listed is not None and "val2014" not in there  # 2014's names, found in a tree of 2017
         self.members = listed if listed is not None else self._by_area(chosen[0])
