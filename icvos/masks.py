@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,8 @@ def _orientation(data: bytes) -> int:
     try:
         with PillowImage.open(BytesIO(data)) as picture:
             return int(picture.getexif().get(_ORIENTATION, 1))
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError):
-        return 1  # no picture, or a tag that nobody can read
+    except Exception:  # no picture, or whatever Pillow makes of a tag that nobody can read
+        return 1
 
 
 def without_turn(data: bytes) -> bytes:
@@ -112,7 +113,9 @@ def without_turn(data: bytes) -> bytes:
         return data
     if data.startswith(b"\xff\xd8"):
         return _without_segments(data, 0xE1)  # EXIF and XMP
-    return without_chunks(data, (b"eXIf", b"iTXt", b"zTXt", b"tEXt")) if kind_of(data) == "a PNG" else data
+    with suppress(PngError):  # a damaged one is left to whoever reads it
+        return without_chunks(data, (b"eXIf", b"iTXt", b"zTXt", b"tEXt"))
+    return data
 
 
 def _without_segments(jpeg: bytes, marker: int) -> bytes:

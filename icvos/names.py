@@ -66,7 +66,8 @@ class NotData:
     def __str__(self) -> str:
         """One sentence for people."""
         what = "1 file that is no data is" if self.count == 1 else f"{self.count} files that are no data are"
-        return f"{what} not read (hidden, or left by an operating system), as {self.example}"
+        shown = "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in self.example)
+        return f"{what} not read (hidden, or left by an operating system), as {shown}"
 
     @classmethod
     def of(cls, paths: Iterable[Path | str]) -> NotData:

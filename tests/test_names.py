@@ -204,7 +204,21 @@ def test_two_files_of_one_frame_are_never_a_silent_choice(icvos: Command, data: 
     assert said.code == 3 and "00003.jpeg beside it" in said.err
 
 
+def test_accents_of_a_mask_are_one_finding_and_hide_no_other(data: Path) -> None:
+    names = [unicodedata.normalize("NFC", f"é{number}") for number in range(12)]
+    renamed(data, names)
+    folder = data / "DAVIS/Annotations/480p/rex"
+    (folder / f"{names[3]}.png").rename(folder / unicodedata.normalize("NFD", f"{names[3]}.png"))
+    (folder / f"{names[5]}.png").unlink()
+    assert [finding.code for finding in Davis2017(data / "DAVIS").verify()] == ["frame-without-mask", "accents"]
+
+
 # What is no data
+
+
+def test_a_name_in_a_note_obeys_nobody(tmp_path: Path) -> None:
+    leave(tmp_path, (".x\x1b[2J\n",))
+    assert str(not_data_below(tmp_path)).isprintable()
 
 
 def test_build_import_and_verify_tell_it_once_and_give_the_same_bytes(icvos: Command, data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from curation.sources.scan import VOID, MaskScan, unreadable
 from icvos.errors import DataError, Finding
 from icvos.files import beginning, kind_of
 from icvos.masks import image_size, turned_fix
-from icvos.names import MASKS, PICTURES, accents_note, data_in, form_of, natural_key, order_doubt, plain_form
+from icvos.names import MASKS, PICTURES, accents_note, data_in, differ_in_accents_alone, form_of, natural_key, order_doubt
 from icvos.types import Clip, Encoding, Size
 
 AGAIN = "fetch the sequence again"
@@ -44,14 +44,12 @@ def unmatched(clip: Listing, *, every_frame: bool) -> list[Finding]:
     if not clip.images:
         found = accents_note(clip.image_folder) or "no frames"
         return [Finding("no-frames", str(clip.image_folder), found, "*.jpg", "fetch the sequence, or take it off the list")]
-    if twice := [*same_frame(clip.images), *same_frame(clip.masks)]:
-        return twice
+    twice = [*same_frame(clip.images), *same_frame(clip.masks)]
     images, masks = ({path.stem: path for path in paths} for paths in (clip.images, clip.masks))
-    if accents := list(_accents(images, masks)):
-        return accents
+    accents = {mask: image for mask in masks.keys() - images.keys() if (image := _same_but_accents(mask, images.keys() - masks.keys()))}
     alone = [
         _lonely("mask-without-frame", masks[stem], "no frame", clip.image_folder / f"{stem}.jpg")
-        for stem in sorted(masks.keys() - images.keys())
+        for stem in sorted(masks.keys() - images.keys() - accents.keys())
     ]
     if len(images) > 1 and masks.keys() == {clip.images[0].stem}:
         expected = "masks on every frame" if every_frame else "masks on later frames too"
@@ -59,8 +57,9 @@ def unmatched(clip: Listing, *, every_frame: bool) -> list[Finding]:
         return [Finding("hidden-truth", str(clip.mask_folder), "a mask of the first frame only", expected, fix)]
     if not masks:
         return [Finding("no-masks", str(clip.mask_folder), "no masks", "*.png", AGAIN)]
-    bare = sorted(images.keys() - masks.keys()) if every_frame else []
-    return [_lonely("frame-without-mask", images[stem], "no mask", clip.mask_folder / f"{stem}.png") for stem in bare] + alone
+    bare = sorted(images.keys() - masks.keys() - set(accents.values())) if every_frame else []
+    alone += [_accents(masks[mask], images[image]) for mask, image in sorted(accents.items())]
+    return twice + [_lonely("frame-without-mask", images[stem], "no mask", clip.mask_folder / f"{stem}.png") for stem in bare] + alone
 
 
 def same_frame(paths: Sequence[Path]) -> list[Finding]:
@@ -73,13 +72,15 @@ def same_frame(paths: Sequence[Path]) -> list[Finding]:
     ]
 
 
-def _accents(images: Mapping[str, Path], masks: Mapping[str, Path]) -> Iterator[Finding]:
-    """Masks whose names look like those of their frames, and are not."""
-    plain = {plain_form(stem): path for stem, path in images.items() if not stem.isascii() and stem not in masks}
-    for stem, mask in masks.items():
-        if stem not in images and (image := plain.get(plain_form(stem))):
-            found = f"accents written as {form_of(stem)}, those of its frame {image.name} as {form_of(image.stem)}"
-            yield Finding("accents", str(mask), found, f"{image.stem}{mask.suffix}", "rename one of them as the other is called")
+def _same_but_accents(stem: str, others: Iterable[str]) -> str | None:
+    """The one of the others that looks like this name and is another."""
+    return None if stem.isascii() else next((other for other in others if differ_in_accents_alone(stem, other)), None)
+
+
+def _accents(mask: Path, image: Path) -> Finding:
+    """A mask whose name looks like that of its frame, and is another."""
+    found = f"accents written as {form_of(mask.stem)}, those of its frame {image.name} as {form_of(image.stem)}"
+    return Finding("accents", str(mask), found, f"{image.stem}{mask.suffix}", "rename one of them as the other is called")
 
 
 def order_faults(folder: Path, stems: Sequence[str]) -> list[Finding]:
