@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icvos.masks import read_ids, wrong_size
-from icvos.types import Size, Tube
+from icvos.types import Frame, Size, Tube
 
 # Of the frame. A tube's own size is the mean over the frames on which it is there.
 SMALL, LARGE = 0.01, 0.1
@@ -50,7 +50,7 @@ def measure(tubes: Sequence[Tube]) -> tuple[Attributes, ...]:
             if frame.mask is None:
                 continue
             if frame.mask not in read:
-                read[frame.mask] = _ids(frame.mask, frame.mask_sha256, tube.clip.size)
+                read[frame.mask] = _ids(frame, frame.mask, tube.clip.size)
             rows.append(object_areas(read[frame.mask], tube))
     return tuple(
         attributes(np.array(rows, np.int64).reshape(len(rows), -1), tube.clip.size, merged=tube.clip.encoding == "binary")
@@ -58,10 +58,10 @@ def measure(tubes: Sequence[Tube]) -> tuple[Attributes, ...]:
     )
 
 
-def _ids(path: Path, sha256: str, size: Size) -> NDArray[np.uint8]:
-    ids = read_ids(path, sha256)
-    if ids.shape != size:
-        raise wrong_size(path, ids.shape, size)
+def _ids(frame: Frame, mask: Path, size: Size) -> NDArray[np.uint8]:
+    ids = read_ids(mask, frame.mask_sha256)
+    if (found := (ids.shape[0], ids.shape[1])) != size:
+        raise wrong_size(frame, found, size)
     return ids
 
 

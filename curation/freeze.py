@@ -29,7 +29,7 @@ from icvos.benchmark import (
 )
 from icvos.errors import DataError, Finding
 from icvos.files import map_files, read_json, sha256_file, sha256_text
-from icvos.masks import image_size, size_text
+from icvos.masks import image_size, size_text, turned_fix
 from icvos.types import Clip, Size, Tube
 
 DRAWS = 5
@@ -134,28 +134,35 @@ def _draw(order: Sequence[SupportCandidate], draw: int, shots: int) -> tuple[Sup
     return tuple(order[place] for place in (own, *islice((place for place in others if place != own), shots - 1)))
 
 
-def _sizes(tubes: Iterable[Tube], supports: Mapping[str, Sequence[Sequence[SupportCandidate]]], pool: Coco) -> dict[Path, Size]:
-    """Every file of the release, and the size that it must have."""
-    sizes = {path: tube.clip.size for tube in tubes for frame in tube.clip.frames for path in (frame.image, frame.mask) if path}
+def _sizes(
+    tubes: Iterable[Tube], supports: Mapping[str, Sequence[Sequence[SupportCandidate]]], pool: Coco
+) -> dict[Path, tuple[Size, Path]]:
+    """Every file of the release, with the size that it must have and the picture that it is or is a mask of."""
+    frames = [(frame, tube.clip.size) for tube in tubes for frame in tube.clip.frames]
+    sizes = {path: (size, frame.image) for frame, size in frames for path in (frame.image, frame.mask) if path}
     candidates = chain.from_iterable(drawn for draws in supports.values() for drawn in draws)
-    return sizes | {pool.root / candidate.file: candidate.mask.size for candidate in candidates}
+    files = {pool.root / candidate.file: candidate.mask.size for candidate in candidates}
+    return sizes | {path: (size, path) for path, size in files.items()}
 
 
-def _check_sizes(sizes: Mapping[Path, Size]) -> None:
+def _check_sizes(sizes: Mapping[Path, tuple[Size, Path]]) -> None:
     """Refuse pictures and masks that do not have the size that the release states, by their headers."""
     findings = [finding for finding in map_files(_size_fault, sorted(sizes.items())) if finding]
     if findings:
         raise DataError("files that cannot stand in a release", findings[0].where, f"{len(findings)} faults", "none", AGAIN, findings)
 
 
-def _size_fault(expected: tuple[Path, Size]) -> Finding | None:
-    """The fault of a picture that cannot be read or has another size than this, or None."""
-    path, size = expected
+def _size_fault(expected: tuple[Path, tuple[Size, Path]]) -> Finding | None:
+    """The fault of a picture or mask that cannot be read or has another size than this, or None."""
+    path, (size, picture) = expected
     try:
         found = image_size(path)
     except DataError as error:
         return Finding("unreadable", str(path), error.found or error.what, error.expected or "a file", error.fix)
-    return Finding("size", str(path), size_text(found), f"{size_text(size)}, as its clip or annotation", AGAIN) if found != size else None
+    if found == size:
+        return None
+    fix = turned_fix(picture, found if path != picture else size) or AGAIN
+    return Finding("size", str(path), size_text(found), f"{size_text(size)}, as its clip or annotation", fix)
 
 
 def _hash_all(files: Sequence[Path], on_progress: OnProgress) -> dict[Path, str]:

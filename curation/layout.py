@@ -6,18 +6,20 @@ k is the place of the class in COCO's list of 80, from 1; it is not the COCO id.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from curation.sources.catalogue import recognise
+from curation.sources.faults import same_frame
 from curation.sources.scan import scan_masks, unreadable
 from icvos.benchmark import Benchmark
 from icvos.categories import at_official_position, official_position
 from icvos.errors import DataError, Finding, UserInputError
 from icvos.files import make_folder, map_files, read_data, write_bytes
-from icvos.masks import image_size, read_tube_masks
+from icvos.masks import image_size, read_tube_masks, turned_fix
+from icvos.names import MASKS, PICTURES, data_in, folders_in
 from icvos.png import encode_png
 from icvos.types import Category, Clip, Frame, Size, Tube
 
@@ -41,7 +43,7 @@ def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, 
     for tube in tubes:
         video = folder / names[tube.clip.key]
         for frame in tube.clip.frames:
-            images[video / "JPEGImages" / f"{frame.id}{frame.image.suffix}"] = frame
+            images[video / "JPEGImages" / f"{frame.id}{_ending(frame.image)}"] = frame
             path = video / "Annotations" / str(official_position(tube.category)) / f"{frame.id}.png"
             if frame.mask and not path.exists():
                 masks.setdefault((tube.clip.key, frame.mask), (frame, {}))[1][path] = tube
@@ -52,6 +54,11 @@ def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, 
         done += written
         on_progress(done, total)
     return total
+
+
+def _ending(image: Path) -> str:
+    """As the official tree writes it: of JPEGs always the same."""
+    return ".jpg" if image.suffix.lower() in PICTURES else image.suffix
 
 
 def _video_names(tubes: Iterable[Tube]) -> dict[str, str]:
@@ -86,8 +93,8 @@ def read_official_tree(root: Path) -> list[Tube]:
     """
     if not root.is_dir():
         raise UserInputError("no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path")
-    videos = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not any(next(root.glob(sign), None) for sign in ("*/JPEGImages/*.jpg", "*/Annotations/*/*.png")):
+    videos = [root / name for name in folders_in(root)]
+    if not any(_is_video(video) for video in videos):
         layout = "<video>/JPEGImages/*.jpg, <video>/Annotations/<k>/*.png"
         raise DataError("another data set", root, recognise(root), layout, "give the folder that holds the videos")
     findings: list[Finding] = []
@@ -98,14 +105,20 @@ def read_official_tree(root: Path) -> list[Tube]:
     return sorted(tubes, key=lambda tube: tube.id)
 
 
+def _is_video(folder: Path) -> bool:
+    """Whether it has a frame or a mask where the official tree has them."""
+    masks = folder / "Annotations"
+    return bool(data_in(folder / "JPEGImages", PICTURES)) or any(data_in(masks / name, MASKS) for name in folders_in(masks))
+
+
 def _video_tubes(video: Path, findings: list[Finding]) -> Iterator[Tube]:
-    images = sorted((video / "JPEGImages").glob("*.jpg"), key=_frame_order)
+    images = data_in(video / "JPEGImages", PICTURES)
     if not images:
         findings.append(Finding("no-frames", str(video / "JPEGImages"), "no frames", "*.jpg", "fetch the video again"))
         return
     size, faults = _frame_size(images)
-    findings.extend(faults)
-    folders = sorted(path for path in (video / "Annotations").glob("*") if not path.name.startswith("."))
+    findings.extend([*same_frame(images), *faults])
+    folders = sorted(data_in(video / "Annotations"))
     if not folders:
         findings.append(Finding("no-masks", str(video / "Annotations"), "no masks", "<k>/*.png", "fetch the video again"))
     for folder in folders:
@@ -118,7 +131,7 @@ def _video_tubes(video: Path, findings: list[Finding]) -> Iterator[Tube]:
         yield _official_tube(video, folder, category, images, size, findings)
 
 
-def _frame_size(images: list[Path]) -> tuple[Size, list[Finding]]:
+def _frame_size(images: Sequence[Path]) -> tuple[Size, list[Finding]]:
     """The size of the first frame that can be read, and the frames that cannot or have another one."""
     size, findings = None, []
     for image in images:
@@ -129,14 +142,15 @@ def _frame_size(images: list[Path]) -> tuple[Size, list[Finding]]:
             continue
         size = size or found
         if found != size:
-            findings.append(Finding("size", str(image), f"{found}", f"{size}, as the first frame", "fetch the video again"))
+            fix = turned_fix(image, size) or "fetch the video again"
+            findings.append(Finding("size", str(image), f"{found}", f"{size}, as the first frame", fix))
     return size or (0, 0), findings
 
 
-def _official_tube(
-    video: Path, folder: Path, category: Category, images: list[Path], size: tuple[int, int], findings: list[Finding]
-) -> Tube:
-    masks = {path.stem: path for path in folder.glob("*.png")}
+def _official_tube(video: Path, folder: Path, category: Category, images: Sequence[Path], size: Size, findings: list[Finding]) -> Tube:
+    found = data_in(folder, MASKS)
+    masks = {path.stem: path for path in found}
+    findings.extend(same_frame(found))
     frames = tuple(Frame(image.stem, image, masks.get(image.stem)) for image in images)
     strangers = sorted(set(masks) - {frame.id for frame in frames})
     findings.extend(
@@ -149,19 +163,16 @@ def _official_tube(
 
 
 def _mask_findings(tube: Tube) -> list[Finding]:
-    masks = [frame.mask for frame in tube.clip.frames if frame.mask]
+    images = {frame.mask: frame.image for frame in tube.clip.frames if frame.mask}
     findings = []
-    for path, found in zip(masks, scan_masks(masks), strict=True):
+    for (path, image), found in zip(images.items(), scan_masks(list(images)), strict=True):
         if isinstance(found, DataError):
             findings.append(unreadable(found))
             continue
         if found.size != tube.clip.size and tube.clip.size != (0, 0):
-            findings.append(Finding("size", str(path), f"{found.size}", f"{tube.clip.size}, as the frames", "fetch the video again"))
+            fix = turned_fix(image, found.size) or "fetch the video again"
+            findings.append(Finding("size", str(path), f"{found.size}", f"{tube.clip.size}, as the frames", fix))
         if not found.values.keys() <= {1, 255}:
             values = f"{[0, *found.values][:6]}"
             findings.append(Finding("values", str(path), values, "0 and 1, or 0 and 255", "store one binary mask a class"))
     return findings
-
-
-def _frame_order(path: Path) -> tuple[int, str]:
-    return (int(path.stem) if path.stem.isdecimal() else -1, path.stem)

@@ -119,7 +119,7 @@ def draw_frame(canvas: Canvas, place: int) -> Image:
     drawn[top:, :width] = _picture(frame, canvas.size)
     if canvas.masked and frame.mask:
         ranks = np.zeros(drawn.shape[:2], np.uint8)
-        ranks[top:, :width] = _ranks(canvas, frame.mask, frame.mask_sha256)
+        ranks[top:, :width] = _ranks(canvas, frame, frame.mask)
         _colour_in(drawn, ranks, canvas)
     _write_place(drawn, canvas, place)
     return drawn
@@ -132,12 +132,12 @@ def _picture(frame: Frame, size: Size) -> Image:
     return picture
 
 
-def _ranks(canvas: Canvas, mask: Path, sha256: str) -> NDArray[np.uint8]:
+def _ranks(canvas: Canvas, frame: Frame, mask: Path) -> NDArray[np.uint8]:
     """Which object is where on the canvas, (h, w) uint8, 0 for none: of each 2 x 2 values any object wins over the background."""
     (height, width), clip = canvas.size, canvas.tube.clip
-    ids = read_ids(mask, sha256)
-    if ids.shape != clip.size:
-        raise wrong_size(mask, ids.shape, clip.size)
+    ids = read_ids(mask, frame.mask_sha256)
+    if (found := (ids.shape[0], ids.shape[1])) != clip.size:
+        raise wrong_size(frame, found, clip.size)
     if ids.shape != (2 * height, 2 * width):
         ids = np.asarray(cv2.resize(ids, (2 * width, 2 * height), interpolation=cv2.INTER_NEAREST), np.uint8)
     ranks = np.asarray(cv2.LUT(ids, canvas.ranks), np.uint8)

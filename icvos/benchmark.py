@@ -17,9 +17,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
-from icvos.files import is_temporary, json_fault, parse_json, read_data, to_json, write_text
+from icvos.files import json_fault, parse_json, read_data, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle
+from icvos.names import is_junk
 from icvos.places import ROOTS, read_roots, write_roots
 from icvos.protocol import ScoringProtocol, protocol_named
 from icvos.types import RLE, Category, Clip, Encoding, Episode, Frame, Support, Tube
@@ -338,7 +339,7 @@ def refuse_other_files(path: Path) -> None:
         raise UserInputError("not a folder", path, expected="a folder to write the release to", fix="give another --out")
     if not path.is_dir() or (path / MANIFEST).exists():
         return
-    strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in {ROOTS, EPISODES} and not is_temporary(entry.name))
+    strangers = sorted(entry.name for entry in path.iterdir() if entry.name not in {ROOTS, EPISODES} and not is_junk(entry.name))
     if strangers:
         raise UserInputError(
             "the folder holds other files", path, found=", ".join(strangers[:3]), expected="an empty folder", fix="give another --out"

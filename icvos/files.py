@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from icvos.errors import DataError, UserInputError
+from icvos.names import accents_note
 
 try:
     import fcntl
@@ -363,7 +364,7 @@ def read_data(path: Path, sha256: str = "") -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError("no such file", path, fix="check that the data set is complete") from error
+        raise no_such_file(path) from error
     except OSError as error:
         raise DataError("cannot read", path, found=error.strerror, fix="check the file and its permissions") from error
     if sha256 and (found := hashlib.sha256(data).hexdigest()) != sha256:
@@ -375,6 +376,46 @@ def read_data(path: Path, sha256: str = "") -> bytes:
             "run `icvos verify`, then fetch the source again",
         )
     return data
+
+
+def no_such_file(path: Path) -> DataError:
+    """The error for a file of a data set that is not there; it tells where one is of a name that only looks the same."""
+    note = accents_note(path)
+    fix = "rename one of them as the other is called" if note else "check that the data set is complete"
+    return DataError("no such file", path, note, fix=fix)
+
+
+_KINDS = (  # how files begin
+    (b"\xff\xd8\xff", "a JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG"),
+    (b"GIF8", "a GIF"),
+    (b"BM", "a BMP"),
+    (b"II*\0", "a TIFF"),
+    (b"MM\0*", "a TIFF"),
+    (b"PK\x03\x04", "a zip"),
+    (b"\x1f\x8b", "a gzip"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\0\x05\x16\x07", "a macOS resource file"),
+    (b"version https://git-lfs", "a pointer of Git LFS"),
+    (b"<!doctype html", "an HTML page"),
+    (b"<html", "an HTML page"),
+)
+
+
+def kind_of(data: bytes) -> str:
+    """What a file is by its first bytes, with its article: "a JPEG", "a PNG", "an HTML page"; empty where that is not known."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "a WebP"
+    return next((kind for start, kind in _KINDS if data.startswith(start) or data[: len(start)].lower() == start), "")
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file, as many as `kind_of` looks at; none where it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(64)
+    except OSError:
+        return b""
 
 
 def map_files(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,33 +15,59 @@ from PIL import UnidentifiedImageError
 from pycocotools import mask as coco_mask
 
 from icvos.errors import DataError
-from icvos.files import read_data
-from icvos.png import PngError, decode_png
+from icvos.files import beginning, kind_of, no_such_file, read_data
+from icvos.png import PngError, decode_png, without_chunks
 from icvos.types import RLE, Encoding, Frame, Image, Mask, Size, Tube
 
 _FEW_OBJECTS = 16  # up to here comparing with each is faster than looking every pixel up in a table
+_ORIENTATION = 0x0112  # EXIF's tag of how a picture is to be turned
+_FIRST_ON_ITS_SIDE = 5  # of its values; below it width and height stay
+_START_OF_SCAN = 0xDA  # JPEG's marker before the pixels
 
 
 def read_image(path: Path, sha256: str = "", at_least: Size | None = None) -> Image:
-    """The picture at `path`, (H, W, 3) RGB uint8; EXIF rotation is not applied, as in the data sets' own tools.
+    """The picture at `path`, (H, W, 3) RGB uint8: the one way in which pictures on disk are read.
 
-    Where a smaller size is enough, `at_least` lets a JPEG be decoded at a half, a quarter or an eighth that is no smaller.
+    Pixels are as they are stored, in which masks are made: an EXIF tag that asks viewers to turn the picture turns nothing.
+    What it is, is told by its content, whatever its name. Where a smaller size is enough, `at_least` lets a JPEG be decoded at a
+    half, a quarter or an eighth that is no smaller.
 
     Raises:
         DataError: no such file, it is not a picture, or its sha256 is another one.
     """
-    data = read_data(path, sha256)
+    return decode_image(read_data(path, sha256), path, at_least)
+
+
+def decode_image(data: bytes, where: object, at_least: Size | None = None) -> Image:
+    """The picture in these bytes, read as `read_image` reads a file; `where` is what an error calls it.
+
+    Raises:
+        DataError: they are not a picture.
+    """
     try:
         with PillowImage.open(BytesIO(data)) as picture:
             if at_least:
                 picture.draft("RGB", (at_least[1], at_least[0]))
             return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))  # `convert` always copies
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise _unreadable("image", path, error, "a whole JPEG or PNG") from error
+        raise _no_picture(where, error, data) from error
+
+
+def read_image_of_size(path: Path, size: Size) -> Image:
+    """As `read_image`, where a mask of this size belongs to the picture.
+
+    Raises:
+        DataError: see `read_image`; or the picture has another size.
+    """
+    image = read_image(path)
+    if (found := (image.shape[0], image.shape[1])) != size:
+        fix = turned_fix(path, size) or "fetch both again"
+        raise DataError("a picture of another size than its mask", path, size_text(found), size_text(size), fix)
+    return image
 
 
 def image_size(path: Path) -> Size:
-    """Height and width of the picture at `path`, from its header alone.
+    """Height and width of the picture at `path` as it is stored, from its header alone.
 
     Raises:
         DataError: no such file, or it is not a picture.
@@ -49,9 +76,56 @@ def image_size(path: Path) -> Size:
         with PillowImage.open(path) as picture:
             return picture.height, picture.width
     except FileNotFoundError as error:
-        raise DataError("no such file", path, fix="check that the data set is complete") from error
+        raise no_such_file(path) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise _unreadable("image", path, error, "a whole JPEG or PNG") from error
+        raise _no_picture(path, error, beginning(path)) from error
+
+
+def turned_fix(picture: Path, wanted: Size) -> str:
+    """What to do where a mask of the size `wanted` fits a picture only as viewers show it, turned; empty where that is not so."""
+    try:
+        turned = image_size(picture) == wanted[::-1] and _orientation(picture.read_bytes()) >= _FIRST_ON_ITS_SIDE
+    except (DataError, OSError):
+        return ""
+    if not turned:
+        return ""
+    return (
+        "the mask fits the picture as viewers turn it by its EXIF tag, and pixels are taken as they are stored: "
+        "make the mask on the stored pixels, or store the picture turned and without the tag (Pillow's ImageOps.exif_transpose)"
+    )
+
+
+def _orientation(data: bytes) -> int:
+    """How a picture's tag (EXIF or XMP) asks viewers to turn it: 1 not at all, 2 to 4 in place, 5 to 8 on its side."""
+    try:
+        with PillowImage.open(BytesIO(data)) as picture:
+            return int(picture.getexif().get(_ORIENTATION, 1))
+    except Exception:  # no picture, or whatever Pillow makes of a tag that nobody can read
+        return 1
+
+
+def without_turn(data: bytes) -> bytes:
+    """A picture's bytes, whose stored pixels every program shows alike: those of a picture with a tag that turns it lose the tag.
+
+    The pixels are not coded anew. Bytes of a picture without such a tag, and of what is neither JPEG nor PNG, stay as they are.
+    """
+    if _orientation(data) == 1:
+        return data
+    if data.startswith(b"\xff\xd8"):
+        return _without_segments(data, 0xE1)  # EXIF and XMP
+    with suppress(PngError):  # a damaged one is left to whoever reads it
+        return without_chunks(data, (b"eXIf", b"iTXt", b"zTXt", b"tEXt"))
+    return data
+
+
+def _without_segments(jpeg: bytes, marker: int) -> bytes:
+    """A JPEG without its segments of this marker; the pixels begin behind the last segment."""
+    kept, place = [jpeg[:2]], 2
+    while place + 4 <= len(jpeg) and jpeg[place] == 0xFF and jpeg[place + 1] != _START_OF_SCAN:
+        end = place + 1 if jpeg[place + 1] == 0xFF else place + 2 + int.from_bytes(jpeg[place + 2 : place + 4], "big")
+        kept.append(b"" if jpeg[place + 1] == marker else jpeg[place:end])
+        place = end
+    return b"".join([*kept, jpeg[place:]])
 
 
 def read_ids(path: Path, sha256: str = "") -> NDArray[np.uint8]:
@@ -69,11 +143,17 @@ def read_ids(path: Path, sha256: str = "") -> NDArray[np.uint8]:
 
 def unreadable_mask(path: Path | None, error: PngError) -> DataError:
     """The error for an annotation file that is not a whole one-channel PNG."""
-    return _unreadable("mask", path, error, "a one-channel PNG")
+    kind = error.kind if path and path.suffix.lower() == ".png" else ""
+    found = f"{kind} called {path.suffix}" if kind and path else str(error)
+    fix = "write it again as a PNG of ids: a JPEG does not keep values" if kind == "a JPEG" else "fetch it again"
+    return DataError("cannot read the mask", path, found, "a one-channel PNG", fix)
 
 
-def _unreadable(what: str, path: Path | None, error: Exception, expected: str) -> DataError:
-    return DataError(f"cannot read the {what}", path, found=str(error), expected=expected, fix="fetch it again")
+def _no_picture(where: object, error: Exception, data: bytes) -> DataError:
+    """The error for what is not a whole picture: what it is, as far as its beginning tells."""
+    told = isinstance(error, UnidentifiedImageError)  # Pillow's own words name an object in memory
+    found = (kind_of(data) or f"no picture (starts with {data[:8]!r})") if told else str(error)
+    return DataError("cannot read the image", where, found, "a whole JPEG or PNG", "fetch it again")
 
 
 def foreground_values(instances: Sequence[int], encoding: Encoding) -> NDArray[np.bool_]:
@@ -102,7 +182,7 @@ def read_tube_masks(tubes: Sequence[Tube], frame: Frame) -> list[Mask]:
         raise ValueError(f"frame {frame.id} is not annotated")
     ids, clip = read_ids(frame.mask, frame.mask_sha256), tubes[0].clip
     if ids.shape != clip.size:
-        raise wrong_size(frame.mask, ids.shape, clip.size)
+        raise wrong_size(frame, (ids.shape[0], ids.shape[1]), clip.size)
     return [union_of_objects(ids, tube.instances, clip.encoding) for tube in tubes]
 
 
@@ -118,9 +198,10 @@ def union_of_objects(ids: NDArray[np.uint8], instances: Sequence[int], encoding:
     return mask
 
 
-def wrong_size(path: Path, found: Sequence[int], expected: Size) -> DataError:
-    """The error for an annotation that does not fit its clip."""
-    return DataError("mask of another size than its clip", path, size_text(found), size_text(expected), "fetch it again")
+def wrong_size(frame: Frame, found: Size, expected: Size) -> DataError:
+    """The error for a frame's annotation that does not fit its clip."""
+    fix = turned_fix(frame.image, found) or "fetch it again"
+    return DataError("mask of another size than its clip", frame.mask, size_text(found), size_text(expected), fix)
 
 
 def encode_rle(mask: Mask) -> RLE:

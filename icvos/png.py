@@ -8,13 +8,14 @@ its own length account for.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng
 
+from icvos.files import kind_of
 from icvos.types import Mask, Size
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -30,7 +31,14 @@ _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2),
 
 
 class PngError(ValueError):
-    """Bytes that are not a whole one-channel PNG; the message says in words what they are."""
+    """Bytes that are not a whole one-channel PNG; the message says in words what they are.
+
+    `kind` is what else they are ("a JPEG"), where their beginning tells; else empty.
+    """
+
+    def __init__(self, message: str, kind: str = "") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class ValuesError(PngError):
@@ -121,6 +129,16 @@ def _first(chunks: Iterator[tuple[bytes, bytes]]) -> tuple[Size, int, bool]:
     return _header(body)
 
 
+def without_chunks(data: bytes, kinds: Collection[bytes]) -> bytes:
+    """A PNG of any colours without its chunks of these kinds; the rest stays to the byte.
+
+    Raises:
+        PngError: it is damaged.
+    """
+    kept = b"".join(_chunk(kind, body) for kind, body in _chunks(data) if kind not in kinds)
+    return _SIGNATURE + kept + _chunk(b"IEND", b"")
+
+
 def values_of(scanlines: Scanlines) -> NDArray[np.uint8]:
     """The stored values, (H, W) uint8, perhaps a read-only view of the scanlines' bytes.
 
@@ -168,7 +186,8 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     if not data.startswith(_SIGNATURE):
         if _SIGNATURE.startswith(data):
             raise PngError("truncated file" if data else "an empty file")
-        raise PngError(f"not a PNG (starts with {data[:8]!r})")
+        kind = kind_of(data)
+        raise PngError(f"{f'{kind}, ' if kind else ''}not a PNG (starts with {data[:8]!r})", kind)
     position = len(_SIGNATURE)
     while True:
         if position + 12 > len(data):

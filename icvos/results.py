@@ -16,6 +16,7 @@ from icvos.badges import REPORTED, Badge, badge_of
 from icvos.cards import card_faults, seen_clips, validation_clips
 from icvos.errors import DataError
 from icvos.files import parse_json, read_data, read_json, to_json, write_text
+from icvos.names import lies_in_junk
 from icvos.scores import Coverage, Scores, TubeScores, score_field
 from icvos.totals import Disagreement, disagreements
 
@@ -198,7 +199,7 @@ def find_results(roots: list[Path]) -> Iterator[Path]:
     for root in roots:
         if not root.exists():
             raise DataError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
-        for path in [root] if root.is_file() else sorted(root.rglob("*@*.json")):
+        for path in [root] if root.is_file() else sorted(found for found in root.rglob("*@*.json") if not lies_in_junk(found, root)):
             if path.resolve() not in seen and not path.name.endswith(_COMPANIONS):
                 seen.add(path.resolve())
                 yield path

@@ -184,7 +184,7 @@ class _Truths:
             except PngError as error:
                 raise unreadable_mask(path, error) from error
         if self.last[1].size != size:
-            raise wrong_size(path, self.last[1].size, size)
+            raise wrong_size(frame, self.last[1].size, size)
         return self.last[1]
 
 

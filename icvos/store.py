@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import atomic_file, is_temporary, names_its_writer, read_json, sweep, temporary_for, to_json, write_text
+from icvos.files import atomic_file, names_its_writer, read_json, sweep, temporary_for, to_json, write_text
 from icvos.handed_in.limits import ANY, MOST_RUN_FILE_BYTES, Limits
 from icvos.handed_in.limits import MOST_MASK_BYTES as MAX_MASK_BYTES
-from icvos.handed_in.names import is_junk, shown
+from icvos.handed_in.names import shown
 from icvos.handed_in.nodes import Node, OnDisk, Refused
 from icvos.handed_in.records import card_findings, key_findings, parsed
+from icvos.names import NONE_LEFT, NotData, data_in, is_junk, lies_in_junk
 from icvos.places import find_release
 from icvos.results import Timing
 from icvos.types import MethodCard
@@ -130,7 +131,7 @@ class PredictionStore:
         if root.exists() and not root.is_dir():
             raise UserInputError("not a folder", root, expected="a folder for the run", fix="give another --out")
         # Another shard may be making the run at this moment: look at the folder first, at its key afterwards.
-        strangers = sorted(entry.name for entry in root.iterdir() if not is_temporary(entry.name)) if root.is_dir() else []
+        strangers = sorted(path.name for path in data_in(root))
         if (root / RUN).exists():
             if _read_key(root) != key and not any((root / PREDICTIONS).rglob("*.zip")):
                 return None  # a run that never answered anything, as after a slip in an option: it gives way
@@ -185,6 +186,11 @@ class PredictionStore:
         """The folder, or the zip within these limits, as a node; close it."""
         return OnDisk(self.root, limits=limits)
 
+    def not_data(self, limits: Limits = ANY) -> NotData:
+        """What lies beside the masks and is no data; zips of episodes are opened, within these limits, where it is no run."""
+        with closing(self.tree(limits)) as root:
+            return _not_data(root, limits, zips=self.key is None)
+
     def path(self, episode_id: str) -> Path:
         """Where an episode's prediction is or would be written."""
         return self.folder / f"{episode_id}.zip"
@@ -214,7 +220,8 @@ class PredictionStore:
     def timings(self) -> Iterator[Timing]:
         """What was kept of the episodes' times."""
         for path in sorted((self.root / TIMING).rglob("*.json")):
-            yield Timing.load(path)
+            if not lies_in_junk(path, self.root):
+                yield Timing.load(path)
 
     def find(self, episode_id: str) -> Prediction | None:
         """An episode's prediction, or None where there is none.
@@ -234,7 +241,7 @@ class PredictionStore:
     def episode_ids(self) -> set[str]:
         """The ids of all predictions that are there."""
         found = self.folder.glob("*/*/*#*")
-        return {path.relative_to(self.folder).as_posix().removesuffix(".zip") for path in found if not path.name.startswith(".")}
+        return {path.relative_to(self.folder).as_posix().removesuffix(".zip") for path in found if not is_junk(path.name)}
 
 
 def descend(node: Node, names: Iterable[str]) -> Node | None:
@@ -251,10 +258,24 @@ def _bases(root: Node) -> list[Node]:
     return [node for top in tops for node in (top.child(PREDICTIONS), top) if node]
 
 
+def _not_data(node: Node, limits: Limits, *, zips: bool) -> NotData:
+    """What is no data in a folder or zip and below, in zips that lie in it too where that is asked."""
+    try:
+        listing = node.listed(limits)
+    except Refused:  # told as a fault by whoever reads it
+        return NONE_LEFT
+    below = [child for child in listing.children.values() if child.is_folder or (zips and child.name.lower().endswith(".zip"))]
+    found = listing.not_data
+    for child in sorted((child for child in below if not child.fault), key=lambda child: child.name):
+        with closing(child):
+            found += _not_data(child, limits, zips=zips and child.is_folder)
+    return found
+
+
 def only_folder(root: Node) -> list[Node]:
     """The folder that lies around everything else, as programs that make zips add one; empty where there is none."""
     try:
-        folders = [node for node in root.listed().children.values() if node.is_folder and not is_junk(node.name)]
+        folders = [node for node in root.listed().children.values() if node.is_folder]
     except Refused:
         return []
     return folders if len(folders) == 1 else []

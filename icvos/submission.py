@@ -19,6 +19,7 @@ from icvos.handed_in.layout import Layout, laid_out
 from icvos.handed_in.masks import STRICT, EpisodeMasks, Leniency, Rules
 from icvos.handed_in.records import card_findings, parsed
 from icvos.kernels import kernel_named
+from icvos.names import NotData
 from icvos.parallel import in_processes
 from icvos.protocol import ScoringProtocol
 from icvos.scored import Release, Scored, score_store
@@ -183,6 +184,17 @@ def read_run(path: Path, asked: Asked) -> RunFile | None:
     if not path.exists():
         raise UserInputError("no such folder or file", path, expected="a run, a folder of masks or a zip of either", fix="check the path")
     return read_run_file(path, asked.limits)
+
+
+def not_data(path: Path, benchmark: Asks) -> NotData:
+    """What lies in a submission and is no data: never read, never a fault.
+
+    Raises:
+        UserInputError: there is nothing at `path`.
+    """
+    asked = benchmark.asked()
+    run = read_run(path, asked)
+    return PredictionStore(path, run.key if run else None).not_data(asked.limits)
 
 
 def _about_run(run: RunFile | None, asked: Asked) -> list[Finding]:

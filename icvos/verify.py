@@ -8,6 +8,7 @@ from pathlib import Path
 from icvos.benchmark import SUPPORT_SOURCE, Benchmark
 from icvos.errors import Finding
 from icvos.files import map_files, sha256_file
+from icvos.names import accents_note
 
 
 def verify_release(benchmark: Benchmark, on_progress: Callable[[int, int], None] = lambda done, total: None) -> list[Finding]:
@@ -50,7 +51,9 @@ def _digest(path: Path) -> str | OSError:
 
 def _compare(path: Path, found: str | OSError, expected: str) -> Finding | None:
     if isinstance(found, FileNotFoundError):
-        return Finding("missing", str(path), "no file", f"sha256 {expected[:12]}…", "fetch the source again")
+        note = accents_note(path)
+        fix = "rename one of them as the other is called" if note else "fetch the source again"
+        return Finding("missing", str(path), note or "no file", f"sha256 {expected[:12]}…", fix)
     if isinstance(found, OSError):
         return Finding("unreadable", str(path), found.strerror or "an error", "a file that can be read", "check its permissions")
     if found != expected:

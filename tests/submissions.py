@@ -181,6 +181,11 @@ def undecodable(root: Path) -> None:
     (Path(os.fsdecode(os.fsencode(root) + b"/davis/rex/dog#s0/\xff\xfe.png"))).write_bytes(MASK)
 
 
+def encoded(root: Path) -> None:
+    for path in sorted((root / "davis/rex").iterdir()):
+        path.rename(path.with_name(path.name.replace("#", "%23")))
+
+
 def both_forms(root: Path) -> None:
     with zipfile.ZipFile(root / f"{EPISODE}.zip", "w") as archive:
         for file in sorted((root / EPISODE).iterdir()):
@@ -211,11 +216,6 @@ FOLDER: dict[str, tuple[Callable[[Path], None], Expected]] = {
     "a pickle": (added("davis/results.pkl", b"\x80\x04."), [("extra-file", "results.pkl")]),
     "an array": (added(f"{EPISODE}/masks.npy"), [("extra-file", "masks.npy")]),
     "a folder in an episode": (added(f"{EPISODE}/overlay/00000.png", MASK), [("extra-file", "dog#s0/overlay")]),
-    "Finder's file": (added("davis/.DS_Store"), [("extra-file", "davis/.DS_Store")]),
-    "Finder's file of an episode": (added(f"{EPISODE}/.DS_Store"), [("extra-file", "dog#s0/.DS_Store")]),
-    "Finder's shadow": (added(f"{EPISODE}/._00002.png"), [("extra-file", "dog#s0/._00002.png")]),
-    "Explorer's file": (added(f"{EPISODE}/Thumbs.db"), [("extra-file", "Thumbs.db")]),
-    "Finder's folder": (added("__MACOSX/davis/rex/dog#s0/._00000.png"), [("extra-file", "__MACOSX")]),
     "a link to a neighbour": (link(FRAME, "00001.png"), [("link", "dog#s0/00002.png")]),
     "a link out": (link(FRAME, "/etc/passwd"), [("link", "dog#s0/00002.png")]),
     "a link to nothing": (link(FRAME, "nowhere"), [("link", "dog#s0/00002.png")]),
@@ -231,6 +231,8 @@ FOLDER: dict[str, tuple[Callable[[Path], None], Expected]] = {
     "a frame that is a folder": (steps(gone(FRAME), lambda root: (root / FRAME).mkdir()), [("unreadable", PLACE)]),
     "an episode with an underline": (moved(EPISODE, "davis/rex/dog_s0"), [("name", "rex/dog_s0")]),
     "a class in capitals": (moved(EPISODE, "davis/rex/Dog#s0"), [("name", "rex/Dog#s0")]),
+    "an episode encoded for the web": (moved(EPISODE, "davis/rex/dog%23s0"), [("name", "rex/dog%23s0")]),
+    "all episodes of a clip encoded for the web": (encoded, [("name", f"davis/rex/dog%23s{draw}") for draw in range(5)]),
     "a clip in capitals": (moved("davis/tom", "davis/Tom"), [("name", "davis/Tom")]),
     "a source in capitals": (moved("davis", "DAVIS"), [("name", "DAVIS")]),
     "two folders too many": (moved("davis", "my/masks/davis"), [("layout", "")]),
@@ -255,6 +257,21 @@ FOLDER: dict[str, tuple[Callable[[Path], None], Expected]] = {
     "a locked zip": (zipped_episode(lambda entries: [setattr(info, "flag_bits", 1) for info, _ in entries]), [("encrypted", "dog#s0.zip")]),
 }  # fmt: skip
 
+
+# What is no data, and no fault: planted into folders, and put into zips by name.
+
+NOT_DATA = (
+    "davis/.DS_Store",
+    f"{EPISODE}/.DS_Store",
+    f"{EPISODE}/._00002.png",
+    f"{EPISODE}/Thumbs.db",
+    f"{EPISODE}/desktop.ini",
+    "davis/rex/.ipynb_checkpoints/dog-checkpoint.png",
+    "__MACOSX/davis/rex/dog#s0/._00000.png",
+    "davis/rex/@eaDir/dog#s0/00000.png",
+    ".git/config",
+    "davis/rex/._dog#s0.zip",
+)
 
 # Faults of zips: done to the entries, or to the bytes.
 
@@ -434,8 +451,6 @@ ZIP: dict[str, tuple[Callable[[Draft], None], Expected]] = {
     "a bomb within": (nested_with(bytes(70_000_000), compress_type=zipfile.ZIP_DEFLATED), [("too-large", f"{EPISODE}.zip")]),
     "a frame in another place": (lambda draft: draft.rename(FRAME, "davis/rex/dog#s9/00002.png"), MOVED),
     "two folders too many": (lambda draft: draft.rename("davis", "a/b/davis"), [("layout", ".zip")]),
-    "Finder's folder": (lambda draft: draft.add("__MACOSX/davis/._x"), [("extra-file", "__MACOSX")]),
-    "Finder's folder beside the only one": (zipped_by_finder, [("extra-file", "__MACOSX")]),
     "a program": (lambda draft: draft.add("setup.py", b"raise SystemExit"), [("extra-file", "setup.py")]),
     "letters apart from their accents": (lambda draft: draft.add(f"davis/rex/{APART}"), [("extra-file", f"rex/{APART}")]),
 }  # fmt: skip

@@ -224,6 +224,6 @@ def test_strangers_in_a_folder_of_masks_are_listed(tmp_path: Path) -> None:
         (folder / name).write_bytes(b"")
     (folder / "00002.png").mkdir()
     prediction = Prediction(folder)
-    assert prediction.frame_ids == {"00000", "00002"} and prediction.strangers == [".DS_Store", "00001.PNG", "notes.txt"]
+    assert prediction.frame_ids == {"00000", "00002"} and prediction.strangers == ["00001.PNG", "notes.txt"]
     with pytest.raises(ValueError, match="directory"):
         prediction.read("00002")

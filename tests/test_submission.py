@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -202,6 +203,91 @@ def test_the_docs_say_every_code() -> None:
     assert len(planted) > 120 and set(planted) == set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
 
 
+# With what is no data
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "zip of zips"])
+@pytest.mark.parametrize("name", s.NOT_DATA)
+def test_what_systems_leave_behind_is_told_and_no_fault(
+    icvos: Command, toy_release: Path, folder: Path, names: list[str], tmp_path: Path, name: str, form: str
+) -> None:
+    path = tmp_path / "x.zip"
+    if form == "folder":
+        s.added(name)(folder)
+        path = folder
+    else:
+        draft = s.Draft.of(names)
+        draft.add(name)
+        if form == "zip of zips":
+            s.nested(draft)
+        path.write_bytes(draft.bytes())
+    said = icvos("submit", "check", path, "--benchmark", toy_release, "--json")
+    assert (said.code, json.loads(said.out)["findings"]) == (0, []), said
+    (note,) = json.loads(said.out)["notes"]
+    assert note.startswith("1 file that is no data is not read") and said.err == f"note: {note}\n"
+
+
+def test_a_zip_that_finder_made_passes(found: Callable[..., list[tuple[str, str]]], names: list[str], tmp_path: Path) -> None:
+    draft = s.Draft.of(names)
+    s.zipped_by_finder(draft)
+    (tmp_path / "x.zip").write_bytes(draft.bytes())
+    assert found(tmp_path / "x.zip") == []
+
+
+def test_a_run_of_what_is_no_data_is_one_note_and_the_number_stays(icvos: Command, toy_release: Path, folder: Path, tmp_path: Path) -> None:
+    words = ("submit", "score", folder, "--benchmark", toy_release, "--method-name", "x", "--json", "--out")
+    before = icvos(*words, tmp_path / "before")
+    for name in s.NOT_DATA:
+        s.added(name)(folder)
+    after = icvos(*words, tmp_path / "after")
+    assert after.code == 0 and after.err.count("note: ") == 1 and "10 files that are no data are not read" in after.err
+    (first,), (second,) = ([path.read_bytes() for path in (tmp_path / at).rglob("native@1.json")] for at in ("before", "after"))
+    assert before.code == 0 and first == second
+    packed = icvos("submit", "pack", folder, "--benchmark", toy_release, "--method-name", "x", "--out", tmp_path / "x.zip")
+    assert packed.code == 0 and "10 files" in packed.err
+    with zipfile.ZipFile(tmp_path / "x.zip") as archive:
+        assert not any("DS_Store" in name or "._" in name for name in archive.namelist())
+
+
+def test_a_path_that_climbs_is_a_fault_whatever_its_folder_is_called(
+    found: Callable[..., list[tuple[str, str]]], names: list[str], tmp_path: Path
+) -> None:
+    draft = s.Draft.of(names)
+    draft.add("__MACOSX/../../up.png")
+    (tmp_path / "x.zip").write_bytes(draft.bytes())
+    assert same(found(tmp_path / "x.zip"), [("extra-file", "__MACOSX/../../up.png")])
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_accents_written_otherwise_are_told_as_that(icvos: Command, toy_data: Path, tmp_path: Path, form: str) -> None:
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    name, twin = (unicodedata.normalize(one, "café") for one in (form, other))
+    data = Path(shutil.copytree(toy_data, tmp_path / "data"))
+    for tree in ("JPEGImages", "Annotations"):
+        (data / "DAVIS" / tree / "480p/rex").rename(data / "DAVIS" / tree / "480p" / name)
+    (data / "DAVIS/ImageSets/2017/val.txt").write_text(f"{name}\n")
+    (data / "DAVIS/davis_semantics.json").write_text(json.dumps({name: {"1": "dog"}}))
+    assert icvos("build", "--data", data, "--out", tmp_path / "R").code == 0
+    release = Benchmark.open(tmp_path / "R")
+    asked = release.asked()
+    masks = s.write_folder(tmp_path / "masks", [f"{one}/{frame}.png" for one in release.episode_ids for frame in asked.of(one).scored])
+    assert icvos("submit", "check", masks, "--benchmark", tmp_path / "R").code == 0
+    (masks / "davis" / name).rename(masks / "davis" / twin)
+    said = icvos("submit", "check", masks, "--benchmark", tmp_path / "R", "--json")
+    (finding,) = json.loads(said.out)["findings"]
+    assert finding["code"] == "name" and f"accents as {other}" in finding["found"] and f"accents as {form}" in finding["expected"]
+    # the release against the disk
+    for tree in ("JPEGImages", "Annotations"):
+        (data / "DAVIS" / tree / "480p" / name).rename(data / "DAVIS" / tree / "480p" / twin)
+    said = icvos("verify", tmp_path / "R", "--json")
+    findings = json.loads(said.out)["findings"]
+    assert said.code == 3 and {one["code"] for one in findings} == {"missing"}
+    assert all("accents written otherwise" in one["found"] for one in findings)
+    # and a list against the folders
+    said = icvos("verify", "--source", "davis", "--data", data, "--json")
+    assert "accents written otherwise" in json.loads(said.out)["findings"][0]["found"]
+
+
 # With many
 
 
@@ -214,7 +300,7 @@ def test_all_faults_of_a_folder_at_once(found: Callable[..., list[tuple[str, str
         code, data = s.CONTENTS[name]
         (folder / place).write_bytes(data)
         expected.append((code, place[-len("#s0/00000.png") :].replace("/", ": ")))
-    for fault in ("a missing frame", "an extra frame", "an array", "Explorer's file", "a name of two lines", "a name that is no text"):
+    for fault in ("a missing frame", "an extra frame", "an array", "a name of two lines", "a name that is no text"):
         plant, told = s.FOLDER[fault]
         plant(folder)
         expected += told
@@ -223,7 +309,6 @@ def test_all_faults_of_a_folder_at_once(found: Callable[..., list[tuple[str, str
         "an extra source",
         "a file at the top",
         "a program",
-        "Finder's file",
         "a pipe at the top",
         "a link in a circle",
     ):
@@ -235,7 +320,7 @@ def test_all_faults_of_a_folder_at_once(found: Callable[..., list[tuple[str, str
     shutil.rmtree(folder / "davis/rex/dog#s4")
     expected += [("link", "person#s4/00003.png"), ("name", "dog#s3/1.png"), ("missing-episode", "rex/dog#s4 (.zip or folder)")]
     listed = found(folder)
-    assert len(listed) == len(expected) == len(s.CONTENTS) + 16
+    assert len(listed) == len(expected) == len(s.CONTENTS) + 14
     for code, end in expected:
         assert sum(code == told and where.endswith(end) for told, where in listed) == 1, (code, end)
 

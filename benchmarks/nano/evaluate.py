@@ -15,8 +15,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as PilImage
 
+from icvos.masks import read_ids
 from icvos.metrics import region_similarity
 from icvos.models import build_sam2
 from icvos.propagate.sam2 import Sam2Propagator
@@ -70,7 +70,7 @@ def main() -> None:
 
 def classes_of(picture: Picture) -> list[tuple[Mask, Mask]]:
     """The mask of every class that is not too small, and void."""
-    values = np.asarray(PilImage.open(picture.class_mask))
+    values = read_ids(picture.class_mask)
     void = values == VOID
     masks = [values == value for value in np.unique(values[(values != 0) & ~void])]
     return [(mask, void) for mask in masks if mask.mean() >= SMALLEST_OBJECT]

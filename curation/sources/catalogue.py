@@ -7,6 +7,7 @@ from pathlib import Path
 
 from icvos.benchmark import SourceRecord
 from icvos.errors import DataError, UserInputError
+from icvos.names import data_in, is_junk
 from icvos.settings import folder_of
 
 
@@ -43,7 +44,7 @@ CATALOGUE = (
         "0.8 GB at 480p",
         "non-commercial research, see the page",
         "JPEGImages/480p/<clip>/*.jpg, Annotations/480p/<clip>/*.png, ImageSets/2017/*.txt",
-        ("JPEGImages/*/*/*.jpg", "ImageSets/*"),
+        ("JPEGImages/*/*/*.[jJ][pP]*", "ImageSets/*"),
     ),
     Entry(
         "mose",
@@ -96,7 +97,7 @@ CATALOGUE = (
 ENTRIES = {entry.name: entry for entry in CATALOGUE}
 _OTHER_SIGNS = (
     ("PASCAL VOC", ("SegmentationClass*", "JPEGImages")),
-    ("an official IC-VOS tree", ("*/JPEGImages", "*/Annotations/*/*.png")),
+    ("an official IC-VOS tree", ("*/JPEGImages", "*/Annotations/*/*.[pP][nN][gG]")),
 )
 
 
@@ -118,7 +119,7 @@ def recognise(root: Path) -> str:
     known = [*((entry.title, _is(entry, root)) for entry in CATALOGUE), *((title, _shows(root, signs)) for title, signs in _OTHER_SIGNS)]
     if title := next((title for title, shown in known if shown), None):
         return f"what looks like {title}"
-    entries = sorted(entry.name for entry in root.iterdir())[:3]
+    entries = sorted(path.name for path in data_in(root))[:3]
     return "a folder with " + ", ".join(entries) if entries else "an empty folder"
 
 
@@ -127,7 +128,7 @@ def _is(entry: Entry, root: Path) -> bool:
 
 
 def _shows(root: Path, signs: tuple[str, ...]) -> bool:
-    return all(any(next(root.glob(one), None) is not None for one in sign.split("|")) for sign in signs)
+    return all(any(not is_junk(path.name) for one in sign.split("|") for path in root.glob(one)) for sign in signs)
 
 
 def check_root(name: str, root: Path) -> None:

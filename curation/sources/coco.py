@@ -14,7 +14,8 @@ from icvos.benchmark import plain_name
 from icvos.categories import BY_ID
 from icvos.errors import DataError, Finding, UserInputError
 from icvos.files import read_json
-from icvos.masks import image_size, rle_area, size_text, union_of_segmentations
+from icvos.masks import image_size, rle_area, size_text, turned_fix, union_of_segmentations
+from icvos.names import accents_note
 from icvos.types import RLE, Category, Size
 
 SPLITS = ("val2017", "val2014")  # the paper takes supports from COCO val
@@ -121,7 +122,8 @@ class Coco:
             if area < self.min_area:
                 refused.append((image_id, f"area {area} px below {self.min_area}"))
             elif not (self.root / candidate.file).is_file():
-                refused.append((image_id, f"image missing: {candidate.file}"))
+                note = accents_note(self.root / candidate.file)
+                refused.append((image_id, f"image missing: {candidate.file}{f'; there is {note}' if note else ''}"))
             else:
                 usable.append(candidate)
         return usable, refused
@@ -154,12 +156,14 @@ class Coco:
     def _image_fault(self, image: dict[str, Any]) -> Finding | None:
         path, again = self.root / self.split / image["file_name"], "fetch the images again"
         if not path.is_file():
-            return Finding("missing-image", str(path), "no file", "the image", again)
+            return Finding("missing-image", str(path), accents_note(path) or "no file", "the image", again)
         try:
             found, expected = image_size(path), (image["height"], image["width"])
         except DataError as error:
             return Finding("unreadable", str(path), error.found, error.expected, again)
-        return Finding("size", str(path), size_text(found), f"{size_text(expected)}, as annotated", again) if found != expected else None
+        if found == expected:
+            return None
+        return Finding("size", str(path), size_text(found), f"{size_text(expected)}, as annotated", turned_fix(path, expected) or again)
 
     def _segmentation_fault(self, annotation: dict[str, Any]) -> str | None:
         try:

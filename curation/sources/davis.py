@@ -12,9 +12,10 @@ from typing import ClassVar
 
 from curation.labels import davis_labels, read_semantics
 from curation.sources.scan import VOID, MaskScan, scan_masks
-from curation.sources.tree import Tree, folders_in
+from curation.sources.tree import Tree
 from icvos.benchmark import plain_name
 from icvos.errors import DataError, UserInputError
+from icvos.names import data_in, folders_in
 from icvos.types import Encoding
 
 RESOLUTIONS = {"480p": ("480p",), "full": ("Full-Resolution", "1080p")}  # the folders' names, of 2017 and of 2016
@@ -45,7 +46,7 @@ class _Davis(Tree):
             DataError: a list cannot be read or holds something that is no name.
         """
         # Of the test lists' sequences only the first mask is public.
-        lists = sorted(path for path in self.root.glob(f"ImageSets/{self.year}/*.txt") if not path.name.startswith("test"))
+        lists = [path for path in data_in(self.root / "ImageSets" / self.year, (".txt",)) if not path.name.startswith("test")]
         if not lists:
             return folders_in(self.annotations)
         return sorted({name for path in lists for name in _names_in(path)})

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from curation.sources.scan import VOID, MaskScan, unreadable
 from icvos.errors import DataError, Finding
-from icvos.masks import image_size
-from icvos.types import Encoding, Size
+from icvos.files import beginning, kind_of
+from icvos.masks import image_size, turned_fix
+from icvos.names import MASKS, PICTURES, accents_note, data_in, differ_in_accents_alone, form_of, natural_key, order_doubt
+from icvos.types import Clip, Encoding, Size
 
 AGAIN = "fetch the sequence again"
 _END_OF_JPEG = b"\xff\xd9"
@@ -20,7 +22,7 @@ _NAMED = 5  # of many numbers, so many are named
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The files of one clip: its frames and masks, each in the order of their numbers."""
+    """The files of one clip: its frames and masks, each in natural order."""
 
     name: str
     image_folder: Path
@@ -30,16 +32,8 @@ class Listing:
 
 
 def list_clip(name: str, image_folder: Path, mask_folder: Path) -> Listing:
-    """The frames (*.jpg) and masks (*.png) in these folders, which need not be there. Hidden files, as macOS' archives have, are none."""
-    return Listing(name, image_folder, mask_folder, _files(image_folder, "*.jpg"), _files(mask_folder, "*.png"))
-
-
-def _files(folder: Path, kind: str) -> tuple[Path, ...]:
-    return tuple(sorted((path for path in folder.glob(kind) if not path.name.startswith(".")), key=_number))
-
-
-def _number(path: Path) -> tuple[int, str]:
-    return (int(path.stem) if path.stem.isdecimal() else -1, path.stem)
+    """The frames (.jpg, .jpeg) and masks (.png), in whatever case, in these folders, which need not be there."""
+    return Listing(name, image_folder, mask_folder, data_in(image_folder, PICTURES), data_in(mask_folder, MASKS))
 
 
 def unmatched(clip: Listing, *, every_frame: bool) -> list[Finding]:
@@ -48,11 +42,14 @@ def unmatched(clip: Listing, *, every_frame: bool) -> list[Finding]:
     A clip with a mask on its first frame and on no other has its truth hidden by its owners: that is one finding, `hidden-truth`.
     """
     if not clip.images:
-        return [Finding("no-frames", str(clip.image_folder), "no frames", "*.jpg", "fetch the sequence, or take it off the list")]
+        found = accents_note(clip.image_folder) or "no frames"
+        return [Finding("no-frames", str(clip.image_folder), found, "*.jpg", "fetch the sequence, or take it off the list")]
+    twice = [*same_frame(clip.images), *same_frame(clip.masks)]
     images, masks = ({path.stem: path for path in paths} for paths in (clip.images, clip.masks))
+    accents = {mask: image for mask in masks.keys() - images.keys() if (image := _same_but_accents(mask, images.keys() - masks.keys()))}
     alone = [
         _lonely("mask-without-frame", masks[stem], "no frame", clip.image_folder / f"{stem}.jpg")
-        for stem in sorted(masks.keys() - images.keys())
+        for stem in sorted(masks.keys() - images.keys() - accents.keys())
     ]
     if len(images) > 1 and masks.keys() == {clip.images[0].stem}:
         expected = "masks on every frame" if every_frame else "masks on later frames too"
@@ -60,8 +57,47 @@ def unmatched(clip: Listing, *, every_frame: bool) -> list[Finding]:
         return [Finding("hidden-truth", str(clip.mask_folder), "a mask of the first frame only", expected, fix)]
     if not masks:
         return [Finding("no-masks", str(clip.mask_folder), "no masks", "*.png", AGAIN)]
-    bare = sorted(images.keys() - masks.keys()) if every_frame else []
-    return [_lonely("frame-without-mask", images[stem], "no mask", clip.mask_folder / f"{stem}.png") for stem in bare] + alone
+    bare = sorted(images.keys() - masks.keys() - set(accents.values())) if every_frame else []
+    alone += [_accents(masks[mask], images[image]) for mask, image in sorted(accents.items())]
+    return twice + [_lonely("frame-without-mask", images[stem], "no mask", clip.mask_folder / f"{stem}.png") for stem in bare] + alone
+
+
+def same_frame(paths: Sequence[Path]) -> list[Finding]:
+    """Files of one stem and different endings (00000.jpg, 00000.JPG): nobody can say which of them is the frame."""
+    first: dict[str, Path] = {}
+    return [
+        Finding("frame-twice", str(path), f"{twin.name} beside it", "one file a frame", "remove one of them")
+        for path in paths
+        if (twin := first.setdefault(path.stem, path)) != path
+    ]
+
+
+def _same_but_accents(stem: str, others: Iterable[str]) -> str | None:
+    """The one of the others that looks like this name and is another."""
+    return None if stem.isascii() else next((other for other in others if differ_in_accents_alone(stem, other)), None)
+
+
+def _accents(mask: Path, image: Path) -> Finding:
+    """A mask whose name looks like that of its frame, and is another."""
+    found = f"accents written as {form_of(mask.stem)}, those of its frame {image.name} as {form_of(image.stem)}"
+    return Finding("accents", str(mask), found, f"{image.stem}{mask.suffix}", "rename one of them as the other is called")
+
+
+def order_faults(folder: Path, stems: Sequence[str]) -> list[Finding]:
+    """What speaks against the order in which frames of these names follow one another, as one finding or none."""
+    fix = "rename the frames so that one number counts up in the order of time"
+    ordered = sorted(stems, key=natural_key)
+    if list(stems) != ordered:
+        earlier, later = next((one, other) for one, other in zip(stems, ordered, strict=True) if one != other)
+        return [Finding("frame-order", str(folder), f"{earlier} before {later}", "frames in the order of their numbers", fix)]
+    doubt, expected = order_doubt(stems), "names that differ in one number, or in numbers that grow together"
+    return [Finding("frame-order", str(folder), doubt, expected, fix)] if doubt else []
+
+
+def doubtful_orders(clips: Iterable[Clip]) -> list[Finding]:
+    """What speaks against the order of the frames of these clips, whichever source they are of; one finding a clip at most."""
+    each = {clip.key: clip for clip in clips}
+    return [one for clip in each.values() for one in order_faults(clip.frames[0].image.parent, [frame.id for frame in clip.frames])]
 
 
 def _lonely(code: str, path: Path, found: str, twin: Path) -> Finding:
@@ -98,14 +134,19 @@ def image_faults(clip: Listing) -> tuple[Size | None, list[Finding]]:
     for image in clip.images:
         try:
             found = image_size(image)
-            if not _has_end(image):
+            kind = kind_of(beginning(image))
+            if kind == "a JPEG" and not _has_end(image):
                 raise DataError("cannot read the image", image, "a JPEG without its end", "a whole JPEG", AGAIN)
+            if kind != "a JPEG":
+                found_name, fix = f"{kind or 'another picture'} called {image.suffix}", "fetch it again, or store it as a JPEG"
+                findings.append(Finding("format", str(image), found_name, "a JPEG, as its name says", fix))
         except DataError as error:
             findings.append(unreadable(error))
             continue
         size = size or found
         if found != size:
-            findings.append(Finding("size", str(image), f"{found}", f"{size}, as the first frame", AGAIN))
+            fix = turned_fix(image, size) or AGAIN
+            findings.append(Finding("size", str(image), f"{found}", f"{size}, as the first frame", fix))
     return size, findings
 
 
@@ -118,16 +159,17 @@ def _has_end(image: Path) -> bool:
 
 
 def mask_faults(
-    masks: Sequence[Path], scans: Sequence[MaskScan | DataError], size: Size | None, encoding: Encoding, named: Mapping[int, str] | None
+    clip: Listing, scans: Sequence[MaskScan | DataError], size: Size | None, encoding: Encoding, named: Mapping[int, str] | None
 ) -> Iterator[Finding]:
     """Masks that cannot be read, have another size, are stored in another way, or show objects that `named` does not have (if given)."""
-    usual = _usual_palette(scans)
-    for path, mask in zip(masks, scans, strict=True):
+    usual, images = _usual_palette(scans), {image.stem: image for image in clip.images}
+    for path, mask in zip(clip.masks, scans, strict=True):
         if isinstance(mask, DataError):
             yield unreadable(mask)
             continue
         if size and mask.size != size:
-            yield Finding("size", str(path), f"{mask.size}", f"{size}, as the frames", AGAIN)
+            fix = (turned_fix(images[path.stem], mask.size) if path.stem in images else "") or AGAIN
+            yield Finding("size", str(path), f"{mask.size}", f"{size}, as the frames", fix)
         if encoding == "ids":
             yield from _colour_faults(path, mask, usual)
         if named is not None and (unnamed := set(mask.values) - {VOID} - set(named)):

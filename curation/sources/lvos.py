@@ -15,9 +15,10 @@ from typing import NamedTuple
 from curation.labels import lvos_labels
 from curation.sources.faults import AGAIN, Listing
 from curation.sources.scan import VOID, MaskScan
-from curation.sources.tree import Tree, folders_in
+from curation.sources.tree import Tree
 from icvos.errors import DataError, Finding
 from icvos.files import read_json
+from icvos.names import folders_in
 
 _META_AGAIN = "fetch the meta file again"
 

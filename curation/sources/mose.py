@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from curation.sources.tree import Tree, folders_in
+from curation.sources.tree import Tree
 from icvos.errors import DataError
+from icvos.names import folders_in
 
 
 class Mose(Tree):

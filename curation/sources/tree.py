@@ -10,7 +10,7 @@ from typing import ClassVar, TypeVar
 
 from curation.labels import Labels
 from curation.sources.catalogue import check_root
-from curation.sources.faults import Listing, collisions, gaps, image_faults, list_clip, mask_faults, unmatched
+from curation.sources.faults import Listing, collisions, gaps, image_faults, list_clip, mask_faults, order_faults, unmatched
 from curation.sources.scan import MaskScan, keeps_scans, scan, scan_masks
 from icvos.errors import DataError, Finding
 from icvos.masks import image_size
@@ -27,7 +27,7 @@ def _nobody(done: int, total: int) -> None:
 
 
 class Tree(ABC):
-    """A data set whose clips are a folder of frames (*.jpg) and one of id masks (*.png) each.
+    """A data set whose clips are a folder of frames (*.jpg) and one of id masks (*.png) each, in natural order of their names.
 
     A data set's own class says which clips there are and where their folders lie; `every_frame` that each frame has a mask,
     `counted` that frame numbers have no gaps. It is handed to worker processes, so it holds nothing that is large.
@@ -95,9 +95,10 @@ class Tree(ABC):
         return [
             *unmatched(clip, every_frame=self.every_frame),
             *(gaps(clip) if self.counted else ()),
+            *order_faults(clip.image_folder, [path.stem for path in clip.images]),
             *collisions((*clip.images, *clip.masks)),
             *findings,
-            *mask_faults(clip.masks, scans, size, self.encoding(clip.masks), self.listed(name)),
+            *mask_faults(clip, scans, size, self.encoding(clip.masks), self.listed(name)),
             *self.own_faults(clip, scans),
         ]
 
@@ -150,12 +151,6 @@ class Tree(ABC):
 
     def _option(self) -> str:
         return f"--root {self.name}=DIR"
-
-
-def folders_in(*parents: Path) -> list[str]:
-    """The names of the folders in any of these, sorted; hidden ones and parents that are not there are left out."""
-    entries = (entry for parent in parents if parent.is_dir() for entry in parent.iterdir())
-    return sorted({entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")})
 
 
 def _numbered(work: Callable[[str], Answer]) -> Callable[[tuple[int, str]], tuple[int, Answer]]:

@@ -133,8 +133,10 @@ def _curated(names: list[str], roots: dict[str, Path], pool: Coco, chosen: _Chos
 
     rules, book = rules_with(chosen.limits()), read_labels(chosen.labels)
     sources = load_sources({name: roots[name] for name in names}, chosen.resolution)
+    options.note_not_data(roots.values())
     with file_bar("scanning", "clips") as on_progress:
         curated = curate(sources, pool, book, rules, on_progress)
+    options.note_orders(tube.clip for tube in curated.tubes)
     return curated, stated_rules(rules, book)
 
 

@@ -96,6 +96,7 @@ def command(
     root = _root(given["benchmark"], data, coco, pascal)
     settings = [Setting(fold=number, seed=seed + more, **given) for number in _folds(fold) for more in range(seeds)]
     pool = open_pool(given["benchmark"], root, split=given["split"], lists=given["lists"])
+    options.note_not_data(filter(None, (root, given["lists"])))
     drafts = [draft_images(setting, pool, releases) for setting in settings]
     _tell_names(pool, as_json)
     if foreign.chosen:

@@ -64,8 +64,11 @@ def command(
     # In the catalogue's order, whatever the options' order, and plug-ins after it.
     places = {name: roots[name] for name in sorted(names, key=[*ENTRIES, *sorted(roots)].index)}
     opened = load_sources(places)
+    found = read_official_tree(path)
+    options.note_not_data([path, *places.values(), roots["coco"]])
+    options.note_orders(tube.clip for tube in found)
     with file_bar("matching", "clips") as on_progress:
-        tubes, matches = match_sources(read_official_tree(path), opened, on_progress)
+        tubes, matches = match_sources(found, opened, on_progress)
     used = roots_in_use(tubes, {**places, IMPORTED: path})
     records = {source: source_record(source) for source in used} | {"coco": source_record("coco", pool.split)}
     if IMPORTED in used:

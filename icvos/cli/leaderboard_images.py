@@ -98,4 +98,6 @@ def _releases(choice: Choice, answers: Sequence[Answers], drawing: Drawing) -> d
 
 def _below(folder: Path) -> list[Path]:
     """A release's folder, or those of the releases in a folder."""
-    return sorted(path.parent for path in folder.glob("*/pictures.jsonl")) or [folder]
+    from icvos.names import is_junk
+
+    return sorted(path.parent for path in folder.glob("*/pictures.jsonl") if not is_junk(path.parent.name)) or [folder]

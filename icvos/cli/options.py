@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from icvos.protocol import ScoringProtocol
     from icvos.scored import Release
     from icvos.settings import Settings
+    from icvos.types import Clip
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
@@ -253,6 +254,27 @@ def _placed(release: Benchmark, where: Where) -> Benchmark:
     from dataclasses import replace
 
     return replace(release, roots=located(release.manifest.sources, release.roots, where))
+
+
+def note(said: object) -> None:
+    """Tell a note, unless it is empty: something that is no fault and that people should know."""
+    if said:
+        click.echo(f"note: {said}", err=True)
+
+
+def note_not_data(roots: Iterable[Path]) -> None:
+    """Tell once what lies in these folders of data and is none."""
+    from icvos.names import NONE_LEFT, not_data_below
+
+    note(sum(map(not_data_below, dict.fromkeys(roots)), NONE_LEFT))
+
+
+def note_orders(clips: Iterable[Clip]) -> None:
+    """Tell of clips whose frames' order in time is not certain: the first of them, and how many there are."""
+    from curation.sources.faults import doubtful_orders
+
+    if found := doubtful_orders(clips):
+        note(f"{found[0]}{f' (and in {len(found) - 1} more clips)' if len(found) > 1 else ''}")
 
 
 def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:

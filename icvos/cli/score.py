@@ -76,6 +76,7 @@ def command(
         name = name_of(store, method_name, place)
         _check_rerun(store, rerun)
         card = None if store.key else method_card(name)
+        options.note(store.not_data(release.asked().limits))
         try:
             with _bar(release, name) as on_event:
                 scored = score_store(
@@ -111,9 +112,10 @@ def _all_refused(errors: Sequence[SubmissionError], runs: int) -> SubmissionErro
 
 def _runs_below(path: Path) -> list[Path]:
     """The path itself where it is a run or a folder of masks; the runs in it where it is a folder of runs."""
+    from icvos.names import is_junk
     from icvos.store import RUN
 
-    inside = sorted(found.parent for found in path.glob(f"*/{RUN}"))
+    inside = sorted(found.parent for found in path.glob(f"*/{RUN}") if not is_junk(found.parent.name))
     return inside if inside and not (path / RUN).exists() else [path]
 
 

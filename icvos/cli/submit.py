@@ -69,11 +69,12 @@ def pack(
     from icvos.aggregate import method_card
     from icvos.cli.progress import bar
     from icvos.scoring import Leniency
+    from icvos.submission import not_data, read_card
     from icvos.submission import pack as pack_masks
-    from icvos.submission import read_card
 
     release = options.open_release(_release_of(path, benchmark))
     said = read_card(card, method_name) if card else method_card(method_name) if method_name else None
+    options.note(not_data(path, release))
     with bar("checking", len(release.records), "episodes") as on_event:
         made = pack_masks(
             path,
@@ -112,6 +113,7 @@ def check(
     from icvos.cli.progress import bar
     from icvos.scoring import Leniency, refuse
     from icvos.submission import check as check_masks
+    from icvos.submission import not_data
 
     release = options.open_release(_release_of(path, benchmark))
     with bar("checking", len(release.records), "episodes") as on_event:
@@ -123,9 +125,12 @@ def check(
             workers=workers,
             on_event=on_event,
         )
+    left = not_data(path, release)
+    options.note(left)
     refuse(path, findings)
     if as_json:
-        click.echo(json.dumps({"checked": str(path), "release": release.label, "findings": []}, indent=1, ensure_ascii=False))
+        said = {"checked": str(path), "release": release.label, "findings": [], "notes": [str(left)] if left else []}
+        click.echo(json.dumps(said, indent=1, ensure_ascii=False))
     else:
         click.echo(f"{path}: no fault; {len(release.records)} episodes of {release.label}")
 
@@ -167,13 +172,14 @@ def score(
     from icvos.scored import runs_below
     from icvos.scoring import Leniency
     from icvos.store import PredictionStore
-    from icvos.submission import read_run
+    from icvos.submission import not_data, read_run
     from icvos.submission import score as score_masks
 
     release = options.open_release(_release_of(path, benchmark), where)
     run, runs = read_run(path, release.asked()), runs_below(options.settings().runs, release)
     store = PredictionStore(path, run.key if run else None)
     name = "" if run and not run.key else name_of(store, method_name, runs)
+    options.note(not_data(path, release))
     with bar(f"scoring {name}", len(release.records), "episodes") as advance:
         scored = score_masks(
             path,

@@ -142,6 +142,7 @@ def _train(given: dict[str, Any], team: Team) -> None:
     from icvos.cli.progress import bar
 
     data = _pictures(given, _open(given["sources"], given["split"]))
+    options.note_not_data(Path(source.partition("=")[2]) for source in given["sources"])
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)
     with bar(given["method"], loop.steps, "steps") if team.main else nullcontext(lambda steps: None) as advance:

@@ -69,6 +69,7 @@ def _verify_source(source: str, where: options.Where, resolution: str | None) ->
     from icvos.registry import load_sources
 
     roots = options.source_roots([source], where)
+    options.note_not_data(roots.values())
     if source == "coco":
         return Coco(roots["coco"]).verify()
     (opened,) = load_sources(roots, resolution)

@@ -29,7 +29,18 @@ from icvos.codabench.plan import Plan
 from icvos.codabench.rules import COMPETITION, METADATA
 from icvos.codabench.scoring import TRUTH
 from icvos.errors import IcvosError, UserInputError
-from icvos.files import atomic_file, atomic_folder, output_file, read_data, sweep, temporary_beside, temporary_for, to_json, write_bytes
+from icvos.files import (
+    atomic_file,
+    atomic_folder,
+    output_file,
+    read_data,
+    sweep,
+    temporary_beside,
+    temporary_for,
+    to_json,
+    write_bytes,
+)
+from icvos.names import data_in
 from icvos.png import encode_png
 from icvos.registry import load_method
 from icvos.scoring import scored_frames
@@ -85,7 +96,7 @@ def _write_checked(plan: Plan, benchmark: Benchmark, folder: Path, out: Path, on
 
 
 def _strangers(folder: Path) -> bool:
-    return any(folder.iterdir()) and not (folder / COMPETITION).is_file()
+    return bool(data_in(folder)) and not (folder / COMPETITION).is_file()
 
 
 def _write_parts(plan: Plan, benchmark: Benchmark, folder: Path, on_file: Callable[[int], None]) -> None:

@@ -8,7 +8,6 @@ import zipfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -166,15 +165,14 @@ def _fault_of_page(file: Folder) -> str:
 
 
 def _fault_of_picture(file: Folder) -> str:
-    from PIL import Image, UnidentifiedImageError
+    from icvos.masks import decode_image
 
     if not file.is_file():
         return "no such file"
     try:
-        with Image.open(BytesIO(file.read_bytes())) as picture:
-            picture.verify()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        return str(error)
+        decode_image(file.read_bytes(), file)
+    except DataError as error:
+        return error.found
     return ""
 
 

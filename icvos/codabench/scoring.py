@@ -19,6 +19,7 @@ from icvos.aggregate import method_card, score
 from icvos.benchmark import Benchmark
 from icvos.errors import DataError, IcvosError, SubmissionError
 from icvos.files import to_json, write_text
+from icvos.names import is_junk
 from icvos.protocol import protocol_named
 from icvos.render import text
 from icvos.render.page import page_environment
@@ -64,7 +65,7 @@ def open_reference(folder: Path) -> Benchmark:
         DataError: it is not what a bundle holds.
     """
     try:
-        truth = {root.name: root for root in sorted((folder / TRUTH).iterdir())}
+        truth = {root.name: root for root in sorted((folder / TRUTH).iterdir()) if not is_junk(root.name)}
     except OSError as error:
         raise DataError("no truth in the reference data", folder, fix="export the bundle again") from error
     return Benchmark.open(folder, truth)

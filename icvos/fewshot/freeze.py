@@ -18,7 +18,7 @@ from icvos.fewshot.pools import STANDARD, Pool, absent, open_pool
 from icvos.fewshot.protocols import IGNORED, VERSION, image_protocol
 from icvos.fewshot.release import ImageEpisodeRecord, ImageManifest, ImageRelease, PictureRecord, write_images
 from icvos.files import map_files, sha256_file, sha256_text
-from icvos.masks import encode_rle, image_size, size_text
+from icvos.masks import encode_rle, image_size, size_text, turned_fix
 from icvos.types import Category
 
 OnProgress = Callable[[int, int], None]  # pictures done, pictures in all
@@ -187,7 +187,8 @@ def _picture(pool: Pool, root: Path, stem: str, ids: set[int]) -> PictureRecord 
     except DataError as error:
         return Finding("unreadable", error.where, error.found, error.expected, error.fix)
     if labels.shape != size:
-        return Finding("size", file, size_text(size), f"{size_text(labels.shape)}, as its mask", "fetch both again")
+        fix = turned_fix(root / file, (labels.shape[0], labels.shape[1])) or "fetch both again"
+        return Finding("size", file, size_text(size), f"{size_text(labels.shape)}, as its mask", fix)
     if lost := [id_ for id_ in ids if not (labels == id_).any()]:
         return Finding("no-class", file, f"no pixel of class {lost[0]}", "what the list says", "fetch the masks again")
     void = labels == IGNORED

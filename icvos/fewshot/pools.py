@@ -19,6 +19,7 @@ from icvos.fewshot.lists import Listed, read_lists
 from icvos.fewshot.protocols import IGNORED, LEAST
 from icvos.files import map_files
 from icvos.masks import read_ids
+from icvos.names import MASKS, PICTURES, by_stem, data_in
 from icvos.training.class_pictures import VOC_NAMES
 from icvos.types import Category
 
@@ -87,7 +88,7 @@ class CocoPool:
         for name, index in self._indices.items():
             for place, file in enumerate(index.arrays["names"].astype(str).tolist()):
                 self._places.setdefault(_number(file), (name, place))
-        self._files = {name: {path.name for path in (root / name).glob("*.jpg")} for name in chosen}
+        self._files = {name: {path.name for path in data_in(root / name, PICTURES)} for name in chosen}
         self.kind = chosen[0] if listed is None else STANDARD["coco"]
         self.renamed = listed is not None and "val2014" not in there  # 2014's names, found in a tree of 2017
         self.members = listed if listed is not None else self._by_area(chosen[0])
@@ -142,22 +143,23 @@ class PascalPool:
         if not self._folder or not (root / "JPEGImages").is_dir():
             expected = "JPEGImages/ and SegmentationClass/ or SegmentationClassAug/"
             raise DataError("no VOC masks", root, expected=expected, fix="check --pascal")
+        self._masks, self._images = by_stem(root / self._folder, MASKS), by_stem(root / "JPEGImages", PICTURES)
         split = root / "ImageSets" / "Segmentation" / "val.txt"
         self.kind, self.members = STANDARD["pascal"], listed or {}
         if listed is None:
-            stems = split.read_text().split() if split.is_file() else sorted(path.stem for path in (root / self._folder).glob("*.png"))
+            stems = split.read_text().split() if split.is_file() else list(self._masks)
             there = [stem for stem in stems if self.file(stem)]
             self.kind = "all" if not split.is_file() else "val-area" if there == stems else "part"
             self.members = _members(zip(there, map_files(lambda stem: _areas(self.labels(stem)), there), strict=True))
 
     def file(self, stem: str) -> str | None:
         """See `Pool`."""
-        there = (self.root / self._folder / f"{stem}.png").is_file() and (self.root / "JPEGImages" / f"{stem}.jpg").is_file()
-        return f"JPEGImages/{stem}.jpg" if there else None
+        image = self._images.get(stem) if stem in self._masks else None
+        return f"JPEGImages/{image.name}" if image else None
 
     def labels(self, stem: str) -> Labels:
         """See `Pool`."""
-        path = self.root / self._folder / f"{stem}.png"
+        path = self._masks[stem]
         found = _FROM_VOC[read_ids(path)]
         if (found == _NO_CLASS).any():
             expected = f"0 to {len(VOC_NAMES)}, and {IGNORED}"

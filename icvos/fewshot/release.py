@@ -21,9 +21,10 @@ from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.fewshot.folds import FOLDS, fold_classes
 from icvos.fewshot.protocols import PROTOCOLS, VERSION, ImageProtocol
-from icvos.files import is_temporary, json_fault, parse_json, read_data, read_json, to_json, write_text
+from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle, decode_rle
+from icvos.names import data_in
 from icvos.places import ROOTS, read_roots, write_roots
 from icvos.types import RLE, Category, Clip, Episode, Frame, Mask, Support, Tube
 
@@ -246,8 +247,7 @@ def write_images(
     """
     # the manifest last: with it the release is there
     texts = {PICTURES: _text(pictures), EPISODES: _text(records), MANIFEST: to_json(manifest.model_dump(mode="json"))}
-    entries = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
-    strangers = [name for name in entries if name not in {*texts, ROOTS} and not is_temporary(name)]
+    strangers = sorted(entry.name for entry in data_in(path) if entry.name not in {*texts, ROOTS})
     if strangers:
         raise UserInputError("the folder holds other files", path, ", ".join(strangers[:3]), "an empty folder", "give another --releases")
     if (path / MANIFEST).is_file():

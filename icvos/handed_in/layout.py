@@ -13,7 +13,7 @@ from itertools import chain
 from icvos.errors import Finding
 from icvos.handed_in.asked import Asked
 from icvos.handed_in.limits import Limits
-from icvos.handed_in.names import beginnings, is_junk, keys_of, recognised, shown
+from icvos.handed_in.names import beginnings, keys_of, recognised, shown, told_apart
 from icvos.handed_in.nodes import Node, Refused
 from icvos.store import PREDICTIONS, RUN, TIMING
 
@@ -61,7 +61,7 @@ def matched(children: Mapping[str, Node], expected: Iterable[str], ending: str) 
         if meant and meant not in found:
             found[meant] = node
             if not node.fault:
-                findings.append(Finding("name", node.where, shown(name), meant, "rename it"))
+                findings.append(Finding("name", node.where, *told_apart(name, meant), "rename it"))
         elif other := next(
             (start + ending for start in beginnings(name) if start + ending in expected and start + ending not in found), ""
         ):
@@ -116,7 +116,7 @@ class _Walk:
         """The folder that the sources lie in, and the names that lead there."""
         names: tuple[str, ...] = ()
         node, children = root, self._children(root)
-        folders = [child for child in children.values() if child.is_folder and not is_junk(child.name)]
+        folders = [child for child in children.values() if child.is_folder]
         if not self._is_top(children) and len(folders) == 1 and self._is_top(self._listing(folders[0])):
             others = (child for _, child in sorted(children.items()) if child is not folders[0] and not child.fault)
             self.findings.extend(stranger(child, self.shape) for child in others)
@@ -229,7 +229,7 @@ class _Walk:
 
     def _strange(self, node: Node, level: int) -> Iterator[Finding]:
         """What to say of something that no episode of the release asks for, at the level of sources, clips or episodes."""
-        episodes = [] if is_junk(node.name) else list(self._episodes_below(node, level))
+        episodes = list(self._episodes_below(node, level))
         for name, child in episodes:
             yield Finding("extra-episode", child.where.removesuffix(".zip"), name, f"an episode of {self.label}", "remove it")
         if not episodes:
@@ -247,9 +247,6 @@ class _Walk:
 
 def stranger(node: Node, shape: str) -> Finding:
     """What to say of a file or folder that nobody asked for; `shape` is how masks are laid out."""
-    if is_junk(node.name):
-        fix = "no harm done, your computer made it: remove it, or let `icvos submit pack` make the zip"
-        return Finding("extra-file", node.where, "a file of the operating system", "masks alone", fix)
     found = "a file"
     if node.is_folder:
         try:

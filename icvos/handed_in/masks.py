@@ -10,7 +10,6 @@ from icvos.errors import Finding
 from icvos.handed_in.asked import Sizes, Wanted
 from icvos.handed_in.layout import Layout, matched, stranger
 from icvos.handed_in.limits import Limits, mask_room
-from icvos.handed_in.names import is_junk
 from icvos.handed_in.nodes import Node, Refused
 from icvos.kernels import Kernel, Packed
 from icvos.masks import resize_nearest, size_text
@@ -129,11 +128,11 @@ class EpisodeMasks:
             if child.is_folder and not self._files and len(found.strangers) == 1:
                 fix = "put what lies in the folder in its place"
                 self.findings.append(Finding("layout", child.where, "a folder around the masks", "<frame>.png", fix))
-            elif child.name.endswith(".png") and not child.is_folder and not child.name.startswith("."):
+            elif child.name.endswith(".png") and not child.is_folder:
                 self.findings.append(Finding("extra-mask", child.where, "a mask", "no mask of this name", "remove it"))
             else:
                 self.findings.append(stranger(child, self.shape))
-        if not self._files and not listing.findings and all(is_junk(child.name) for child in found.strangers):
+        if not self._files and not listing.findings and not found.strangers:
             self._miss("a folder without masks" if node.is_folder else "a zip without masks", node.where)
         return bool(self._files)
 

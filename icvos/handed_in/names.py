@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
 
 from icvos.handed_in.limits import MOST_DEPTH
+from icvos.names import differ_in_accents_alone, form_of, is_junk
 
 _LONGEST = 160  # characters of a name in a message
-_JUNK = frozenset({".ds_store", "thumbs.db", "desktop.ini", "__macosx", ".spotlight-v100", ".trashes", ".fseventsd", "ehthumbs.db"})
 _DRIVE = re.compile(r"^[A-Za-z]:")
 
 
@@ -19,9 +20,11 @@ def shown(name: str) -> str:
     return safe if len(safe) <= _LONGEST else f"{safe[:_LONGEST]}…"
 
 
-def is_junk(name: str) -> bool:
-    """Whether an operating system leaves such a file behind by itself."""
-    return name.lower() in _JUNK or name.startswith("._")
+def is_left_behind(name: str) -> bool:
+    """Whether the name of a zip's entry is that of something that is no data, or lies in a folder that is none, below the zip's top."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    climbs = name.startswith("/") or "\\" in name or ".." in parts or bool(_DRIVE.match(name))
+    return not climbs and any(map(is_junk, parts))
 
 
 def clean_parts(name: str) -> tuple[str, ...]:
@@ -48,8 +51,8 @@ def unsafe(name: str) -> str:
 
 
 def key_of(name: str) -> str:
-    """What is left of a name without case, form of accents, signs and leading zeros: equal for names that people mix up."""
-    letters = "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if c.isprintable())
+    """What is left of a name without case, form of accents, signs, leading zeros and %23: equal for names that people mix up."""
+    letters = "".join(c for c in unicodedata.normalize("NFKC", unquote(name)).casefold() if c.isprintable())
     words = re.split(r"[^\w.]|_", unicodedata.normalize("NFKC", letters))
     return "-".join(re.sub(r"(?<!\d)0+(?=\d)", "", word) for word in words if word)
 
@@ -58,6 +61,14 @@ def recognised(name: str, keys: Mapping[str, list[str]]) -> str | None:
     """The one expected name that is meant, by `keys_of` the expected names; None where it is none or may be several."""
     meant = keys.get(key_of(name), [])
     return meant[0] if len(meant) == 1 else None
+
+
+def told_apart(name: str, meant: str) -> tuple[str, str]:
+    """A name that is nearly right, and the right one, as they may stand in a message: where they look the same, it says why not."""
+    if differ_in_accents_alone(name, meant):
+        return f"{shown(name)} (accents as {form_of(name)})", f"{shown(meant)} (accents as {form_of(meant)})"
+    encoded = unquote(name) != name and unquote(name) == meant
+    return f"{shown(name)} (percent-encoded)" if encoded else shown(name), meant
 
 
 def keys_of(names: Iterable[str]) -> dict[str, list[str]]:

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icvos.errors import Finding
-from icvos.files import is_temporary
 from icvos.handed_in.limits import ANY, Limits
 from icvos.handed_in.names import shown
+from icvos.names import NONE_LEFT, NotData, is_junk
 
 
 class Refused(ValueError):
@@ -46,10 +46,11 @@ def too_large(size: int, most: int) -> Refused:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a folder or a zip holds, by name, and what had to be told of it."""
+    """What a folder or a zip holds, by name, what had to be told of it, and what lies in it and is no data."""
 
     children: Mapping[str, Node]
     findings: tuple[Finding, ...] = ()
+    not_data: NotData = NONE_LEFT
 
 
 class Node(ABC):
@@ -110,20 +111,22 @@ class OnDisk(Node):
         return self._listing
 
     def _scanned(self) -> Listing:
-        children, findings = {}, []
+        children, findings, left = {}, [], []
         try:
             with os.scandir(self.path) as entries:
                 for entry in entries:
-                    if is_temporary(entry.name):
-                        continue  # a run that was killed, or that goes on at this moment, has written half of it
                     where = f"{self.where}/{shown(entry.name)}"
+                    if is_junk(entry.name):
+                        # a run that was killed, or that goes on at this moment, has written half of what is .partial
+                        left += [] if entry.name.endswith(".partial") else [where]
+                        continue
                     fault = _kind_fault(entry)
                     if fault:
                         findings.append(fault.at(where))
                     children[entry.name] = OnDisk(self.path / entry.name, entry.name, where, fault)
         except OSError as error:
             raise unreadable(error, "a folder that may be listed") from error
-        return Listing(children, tuple(sorted(findings, key=lambda finding: finding.where)))
+        return Listing(children, tuple(sorted(findings, key=lambda finding: finding.where)), NotData.of(left))
 
     def read(self, most: int) -> bytes:
         """See `Node.read`."""

@@ -14,8 +14,9 @@ from typing import IO, cast
 
 from icvos.errors import Finding
 from icvos.handed_in.limits import ANY, MOST_DEPTH, MOST_ENTRY_BYTES, MOST_INNER_BYTES, MOST_MASK_BYTES, MOST_RATIO, Limits
-from icvos.handed_in.names import clean_parts, shown, unsafe
+from icvos.handed_in.names import clean_parts, is_left_behind, shown, unsafe
 from icvos.handed_in.nodes import Listing, Node, Refused, too_large, unreadable
+from icvos.names import NONE_LEFT, NotData
 
 # All that the standard library raises at damaged or hostile zips; ValueError includes undecodable names.
 BROKEN = (OSError, EOFError, ValueError, RuntimeError, OverflowError, struct.error, zipfile.BadZipFile, zlib.error)
@@ -124,13 +125,14 @@ class _Packed(Node):
         self.archive, self.info = archive, info
         self.children: dict[str, Node] = {}
         self.findings: tuple[Finding, ...] = ()
+        self.not_data = NONE_LEFT
         self._inner: Node | None = None
         self.is_top = False
 
     def listed(self, limits: Limits | None = None) -> Listing:
         """See `Node.listed`."""
         if self.info is None or self.is_folder:
-            return Listing(self.children, self.findings)
+            return Listing(self.children, self.findings, self.not_data)
         if self._inner is None:
             self._inner = self._opened(self.info, limits or ANY)
         return self._inner.listed()
@@ -181,6 +183,9 @@ def _planted(archive: _Archive, where: str, limits: Limits) -> Node:
         raise
     top = _Packed(archive, "", where)
     top.is_top = True
+    left = {info.orig_filename for info in infos if is_left_behind(info.orig_filename)}
+    top.not_data = NotData.of(_below(top, name) for name in left)
+    infos = [info for info in infos if info.orig_filename not in left]
     faults = [(info, fault) for info in infos if (fault := _plant(top, info))]
     top.findings = tuple(_findings(faults, sum(not _is_folder(info) for info in infos), where))
     return top

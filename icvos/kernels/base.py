@@ -151,7 +151,8 @@ def values_error(scanlines: Scanlines) -> ValuesError:
     found = [str(value) for value in np.unique(values_of(scanlines))]
     shown = [*found[:8], f"{len(found) - 8} others"] if len(found) > 9 else found
     text = ", ".join(shown[:-1]) + " and " + shown[-1] if len(shown) > 1 else shown[0]
-    return ValuesError(f"value{'s' if len(found) > 1 else ''} {text}; a mask holds 0 and one of 1 and 255")
+    bits = f" of {scanlines.depth} bits, as stored" if scanlines.depth in (2, 4) else ""
+    return ValuesError(f"value{'s' if len(found) > 1 else ''} {text}{bits}; a mask holds 0 and one of 1 and 255")
 
 
 def check_tolerance(tolerance: int) -> None:

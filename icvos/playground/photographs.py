@@ -7,7 +7,6 @@ tripod) are cut out with the object so that it does not look bitten, and are no 
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import dataclass
 from functools import cache
@@ -17,9 +16,9 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from icvos.errors import DataError
+from icvos.masks import decode_image
 from icvos.types import Image
 
 Polygon: TypeAlias = NDArray[np.float64]  # (N, 2) x, y
@@ -83,8 +82,7 @@ def photograph(name: str) -> Image:
     """
     path = resources.files("skimage").joinpath("data", name)
     try:
-        with PillowImage.open(io.BytesIO(path.read_bytes())) as picture:
-            colour = np.array(picture.convert("RGB"))
+        colour = np.array(decode_image(path.read_bytes(), path))
     except FileNotFoundError as error:
         fix = "run: pip install --force-reinstall scikit-image"
         raise DataError("photograph missing", path, expected="scikit-image's own wheel", fix=fix) from error

@@ -1,7 +1,7 @@
 """The files between icvos and a foreign method: one clip with its episodes goes in, one mask PNG a frame and episode comes out.
 
     input/task.json                 what is asked (docs/programs.md has every field)
-    input/frames/<frame>.jpg        the clip's own files, to the byte
+    input/frames/<frame>.jpg        the clip's own files; of those that viewers turn, without the tag that says so
     input/supports/000.jpg, .png    a support and its mask
     output/<class>#s0/<frame>.png   what the method writes
 
@@ -15,14 +15,15 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
-from icvos.errors import Finding, PluginError
+from icvos.errors import DataError, Finding, PluginError
 from icvos.files import read_data, to_json, write_bytes
 from icvos.kernels import kernel_named
-from icvos.masks import size_text
+from icvos.masks import size_text, without_turn
+from icvos.names import NotData, data_in, not_data_below
 from icvos.png import PngError, ValuesError, encode_png, png_size
 from icvos.types import Clip, Mask, Support
 
@@ -66,12 +67,15 @@ def write_task(folder: Path, clip: Clip, episodes: Mapping[str, Sequence[Support
         written[name] = sha256(data).hexdigest()
         return name
 
-    frames = [keep(f"frames/{frame.id}{frame.image.suffix}", read_data(frame.image, frame.image_sha256)) for frame in clip.frames]
+    def keep_picture(name: str, path: Path, digest: str) -> str:
+        return keep(name, without_turn(read_data(path, digest)))  # so that every program sees the pixels that masks are made of
+
+    frames = [keep_picture(f"frames/{frame.id}{frame.image.suffix}", frame.image, frame.image_sha256) for frame in clip.frames]
     asked, number = [], 0
     for episode_id, supports in episodes.items():
         given = []
         for support in supports:
-            image = keep(f"supports/{number:03d}{support.image.suffix}", read_data(support.image, support.image_sha256))
+            image = keep_picture(f"supports/{number:03d}{support.image.suffix}", support.image, support.image_sha256)
             given.append({"image": image, "mask": keep(f"supports/{number:03d}.png", encode_png(support.read_mask()))})
             number += 1
         asked.append({"episode": episode_id, "class": supports[0].category.name, "folder": _folder(episode_id), "supports": given})
@@ -122,6 +126,12 @@ def read_masks(folder: Path, task: Task, where: str) -> Iterator[tuple[Mask, ...
             yield tuple(masks)
     if faults:
         raise _faulty(where, task, faults, nothing=_kind(folder) == "folder" and not _entries(folder))
+
+
+def not_data(folder: Path) -> NotData:
+    """What lies in the output and is no data, named from there."""
+    found = not_data_below(folder, 1)
+    return replace(found, example=str(Path(found.example).relative_to(folder))) if found else found
 
 
 class _Fault(Exception):
@@ -213,10 +223,10 @@ def _kind(path: Path) -> str:
 
 
 def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, sorted; nothing where it is closed to us: then each mask in it is a fault."""
+    """The data in a folder, sorted; nothing where it is closed to us: then each mask in it is a fault."""
     try:
-        return sorted(folder.iterdir())
-    except OSError:
+        return sorted(data_in(folder))
+    except DataError:
         return []
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from icvos.cards import card_faults
-from icvos.errors import PluginError, UserInputError, did_you_mean
+from icvos.errors import Finding, PluginError, UserInputError, did_you_mean
 from icvos.files import read_json
 from icvos.programs.job import Limits, Report, kept_job
 from icvos.programs.launch import Container, Launch
-from icvos.programs.layout import MEND, check_input, read_masks, write_task
+from icvos.programs.layout import MEND, check_input, not_data, read_masks, write_task
 from icvos.registry import LoadedMethod
 from icvos.types import Clip, Mask, MethodCard, Segmenter, Support
 
@@ -27,6 +27,8 @@ class ForeignMethod:
     def __init__(self, card: MethodCard, launch: Launch, limits: Limits) -> None:
         self.card, self.launch, self.limits = card, launch, limits
         self.peak_bytes = 0  # the most memory that a call held; 0 where it cannot be known
+        self._findings: list[tuple[int, Finding]] = []
+        self._told = False  # that there is what is no data: of the first call that leaves some, not of all
 
     def segment_files(self, clip: Clip, episodes: Mapping[str, Sequence[Support]]) -> Iterator[tuple[Mask, ...]]:
         """For each frame of the clip, one mask an episode (id -> supports), by one call of the program.
@@ -42,7 +44,15 @@ class ForeignMethod:
             self.peak_bytes = max(self.peak_bytes, report.peak_bytes)
             _refuse(report, self.limits, where, self.launch)
             check_input(job.input, task, where)
+            if (left := not_data(job.output)) and not self._told:
+                self._told = True
+                self._findings.append((0, Finding("not-data", where, str(left), "masks alone", "no harm is done")))
             yield from read_masks(job.output, task, where)
+
+    def take_findings(self) -> list[tuple[int, Finding]]:
+        """That a call left what is no data beside its masks, told of that call's first episode; once for all calls."""
+        taken, self._findings = self._findings, []
+        return taken
 
 
 def foreign_method(launch: Launch, limits: Limits, card: Path | None = None, name: str | None = None) -> LoadedMethod:

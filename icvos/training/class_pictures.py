@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
-from PIL import Image as PilImage
 
 from icvos.cache import cached_folder, kept_json
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError, did_you_mean, missing_package
+from icvos.masks import image_size, read_ids, read_image_of_size
+from icvos.names import MASKS, PICTURES, by_stem
 from icvos.training.pictures import held_back, voc_pictures
 from icvos.types import Image, Mask
 
@@ -79,12 +79,16 @@ class VocClassPictures:
         """
         self.name, self.root = name, root
         self.folder = next((root / part for part in ("SegmentationClassAug", "SegmentationClass") if (root / part).is_dir()), None)
-        there = sorted(path.stem for path in self.folder.glob("*.png")) if self.folder else []
-        self.names = [stem for stem in there if names is None or stem in set(names)]
+        there = by_stem(self.folder, MASKS) if self.folder else {}
+        wanted = None if names is None else set(names)
+        self.names = [stem for stem in there if wanted is None or stem in wanted]
+        self._masks = [there[stem] for stem in self.names]
+        images = by_stem(root / "JPEGImages", PICTURES)
+        self._images = [images.get(stem, root / "JPEGImages" / f"{stem}.jpg") for stem in self.names]
         if not self.folder or not self.names:
             expected = "JPEGImages/ and SegmentationClass/ or SegmentationClassAug/"
             raise DataError("no VOC masks", root, expected=expected, fix="check the path")
-        areas = self._areas(self.folder, there)
+        areas = _areas(self.folder, there)
         self._members: dict[int, list[int]] = defaultdict(list)
         self._showing: dict[int, list[int]] = defaultdict(list)
         for number, stem in enumerate(self.names):
@@ -107,50 +111,30 @@ class VocClassPictures:
 
     def image(self, picture: int) -> Image:
         """See `ClassPictures`."""
-        return read_picture(self.root / "JPEGImages" / f"{self.names[picture]}.jpg")
+        return read_image_of_size(self._images[picture], image_size(self._masks[picture]))
 
     def mask(self, picture: int, category: int) -> Mask:
         """See `ClassPictures`."""
-        folder = self.folder or self.root
-        mask: Mask = _values(folder / f"{self.names[picture]}.png") == category
+        mask: Mask = read_ids(self._masks[picture]) == category
         return mask
 
-    @staticmethod
-    def _areas(folder: Path, stems: Sequence[str]) -> dict[str, list[tuple[int, float]]]:
-        """For each picture the classes in it, with the part of its area that each covers."""
-        newest = max(path.stat().st_mtime_ns for path in folder.iterdir())
-        kept_in = cached_folder("voc", folder, (len(stems), newest))
-        path = kept_in and kept_in / "areas.json"
-        kept: dict[str, list[tuple[int, float]]] = kept_json(path, lambda: {stem: _covered(folder / f"{stem}.png") for stem in stems})
-        return kept
 
-
-def _values(path: Path) -> np.ndarray:
-    try:
-        return np.asarray(PilImage.open(path))
-    except (OSError, SyntaxError) as error:
-        raise DataError("cannot read the mask", path, type(error).__name__, "a PNG of class ids", "fetch the file again") from error
+def _areas(folder: Path, masks: Mapping[str, Path]) -> dict[str, list[tuple[int, float]]]:
+    """For each picture the classes in it, with the part of its area that each covers; `masks` by stem."""
+    newest = max(path.stat().st_mtime_ns for path in masks.values())
+    kept_in = cached_folder("voc-2", folder, (len(masks), newest))  # another number for other values or another form
+    path = kept_in and kept_in / "areas.json"
+    kept: dict[str, list[tuple[int, float]]] = kept_json(path, lambda: {stem: _covered(mask) for stem, mask in masks.items()})
+    return kept
 
 
 def _covered(path: Path) -> list[tuple[int, float]]:
-    values = _values(path)
+    values = read_ids(path)
     ids, counts = np.unique(values[(values != 0) & (values != VOID)], return_counts=True)
     if ids.max(initial=0) > len(VOC_NAMES):
         expected = f"0 to {len(VOC_NAMES)}, and {VOID}"
         raise DataError("class ids that are none of VOC's", path, ", ".join(map(str, ids[-3:])), expected, "use masks of class ids")
     return [(int(id_), round(float(count) / values.size, 6)) for id_, count in zip(ids, counts, strict=True)]
-
-
-def read_picture(path: Path) -> Image:
-    """A picture, (H, W, 3) RGB uint8.
-
-    Raises:
-        DataError: it cannot be read.
-    """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DataError("cannot read the picture", path, fix="fetch the file again")
-    return np.ascontiguousarray(image[..., ::-1])
 
 
 @dataclass(frozen=True)

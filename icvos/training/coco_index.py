@@ -17,7 +17,8 @@ from icvos.cache import cached_folder, tell_nothing_kept
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.files import atomic_folder, read_data
-from icvos.training.class_pictures import SMALLEST, read_picture
+from icvos.masks import read_image_of_size
+from icvos.training.class_pictures import SMALLEST
 from icvos.types import Image, Mask, Size
 
 ARRAYS = ("heights", "widths", "names", "picture", "category", "area", "crowd", "first_outline", "outline_end", "coordinates")
@@ -121,7 +122,8 @@ class CocoClassPictures:
 
     def image(self, picture: int) -> Image:
         """See `ClassPictures`."""
-        return read_picture(self.images / str(self.index.arrays["names"][self.pictures[picture]], "ascii"))
+        place = int(self.pictures[picture])
+        return read_image_of_size(self.images / str(self.index.arrays["names"][place], "ascii"), self.index.size(place))
 
     def mask(self, picture: int, category: int) -> Mask:
         """See `ClassPictures`."""

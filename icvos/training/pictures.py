@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from icvos.errors import DataError
 from icvos.files import read_json
-from icvos.types import Image, Mask
+from icvos.masks import read_ids, read_image, read_image_of_size
+from icvos.names import MASKS, PICTURES, by_stem
+from icvos.types import Image, Mask, Size
 
 VOID = 255  # of VOC masks: belongs to no class
 SMALLEST_OBJECT = 0.005  # of the picture's area: smaller ones teach little at 256 pixels
@@ -30,40 +32,37 @@ class Picture:
     image: Path
     class_mask: Path | None = None
     annotations: tuple[dict[str, Any], ...] = ()
+    size: Size | None = None  # as the annotations state it, where they do
 
     def read(self) -> tuple[Image, list[Mask]]:
         """The picture, (H, W, 3) RGB, and the masks of its objects, each (H, W) bool; at most 384 pixels a side.
 
         Raises:
-            DataError: a file cannot be read.
+            DataError: a file cannot be read, or picture and mask have other sizes.
         """
-        image = cv2.imread(str(self.image), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError("cannot read the picture", self.image, fix="fetch the file again")
-        masks = self._class_masks() if self.class_mask else [_coco_mask(item, image.shape[:2]) for item in self.annotations]
+        values = read_ids(self.class_mask) if self.class_mask else None
+        size = self.size if values is None else (values.shape[0], values.shape[1])
+        image = read_image_of_size(self.image, size) if size else read_image(self.image)
+        masks = _class_masks(values) if values is not None else [_coco_mask(item, image.shape[:2]) for item in self.annotations]
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
         if scale < 1:
-            size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            masks = [cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_AREA) > 0 for mask in masks]
-        return np.ascontiguousarray(image[..., ::-1]), [mask for mask in masks if mask.mean() >= SMALLEST_OBJECT]
+            width_height = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+            image = np.asarray(cv2.resize(image, width_height, interpolation=cv2.INTER_AREA), np.uint8)
+            masks = [cv2.resize(mask.astype(np.uint8), width_height, interpolation=cv2.INTER_AREA) > 0 for mask in masks]
+        return image, [mask for mask in masks if mask.mean() >= SMALLEST_OBJECT]
 
-    def _class_masks(self) -> list[Mask]:
-        """Each class of the mask file, and each of its large connected parts where it has several."""
-        from PIL import Image as PilImage
 
-        if self.class_mask is None:
-            return []
-        values = np.asarray(PilImage.open(self.class_mask))
-        masks: list[Mask] = []
-        for value in np.unique(values[(values != 0) & (values != VOID)]):
-            mask = values == value
-            masks.append(mask)
-            count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-            parts = [labels == label for label in range(1, count)]
-            large = [part for part in parts if part.mean() >= 2 * SMALLEST_OBJECT]
-            masks += large if len(large) > 1 else []
-        return masks
+def _class_masks(values: NDArray[np.uint8]) -> list[Mask]:
+    """Each class of a mask file's values, (H, W), and each of its large connected parts where it has several."""
+    masks: list[Mask] = []
+    for value in np.unique(values[(values != 0) & (values != VOID)]):
+        mask = values == value
+        masks.append(mask)
+        count, labels = cv2.connectedComponents(mask.astype(np.uint8))
+        parts = [labels == label for label in range(1, count)]
+        large = [part for part in parts if part.mean() >= 2 * SMALLEST_OBJECT]
+        masks += large if len(large) > 1 else []
+    return masks
 
 
 def _coco_mask(annotation: dict[str, Any], size: Sequence[int]) -> Mask:
@@ -79,8 +78,9 @@ def voc_pictures(root: Path) -> list[Picture]:
     Raises:
         DataError: there is none.
     """
-    masks = sorted((root / "SegmentationClass").glob("*.png"))
-    pictures = [Picture(mask.stem, root / "JPEGImages" / f"{mask.stem}.jpg", mask) for mask in masks]
+    folder = root / "JPEGImages"
+    images, masks = by_stem(folder, PICTURES), by_stem(root / "SegmentationClass", MASKS)
+    pictures = [Picture(stem, images.get(stem, folder / f"{stem}.jpg"), mask) for stem, mask in masks.items()]
     if not pictures:
         raise DataError("no VOC pictures", root, expected="JPEGImages/ and SegmentationClass/", fix="check the path")
     return pictures
@@ -98,13 +98,17 @@ def coco_pictures(annotations: Path, images: Path) -> list[Picture]:
         if not item.get("iscrowd") and isinstance(item["segmentation"], list):
             outlined[item["image_id"]].append(item)
     pictures = [
-        Picture(f"coco-{item['id']}", images / item["file_name"], annotations=tuple(outlined[item["id"]]))
+        Picture(f"coco-{item['id']}", images / item["file_name"], annotations=tuple(outlined[item["id"]]), size=_stated_size(item))
         for item in sorted(content["images"], key=lambda item: int(item["id"]))
         if outlined[item["id"]] and (images / item["file_name"]).is_file()
     ]
     if not pictures:
         raise DataError("no COCO pictures", annotations, expected=f"images in {images}", fix="check both paths")
     return pictures
+
+
+def _stated_size(item: dict[str, Any]) -> Size | None:
+    return (int(item["height"]), int(item["width"])) if "height" in item and "width" in item else None
 
 
 def held_back(pictures: Sequence[Picture], one_in: int) -> tuple[list[Picture], list[Picture]]:
