@@ -236,6 +236,7 @@ def _plan(draft: ImageDraft, methods: Sequence[LoadedMethod], runs: Path) -> dic
         "classes": list(manifest.classes),
         "left_out": list(manifest.left_out),
         "absent": manifest.absent,
+        "unreadable": manifest.unreadable,
         "episodes": manifest.episodes,
         "pictures": len(draft.shown),
         "runs": [str(runs / draft.folder.name / one.card.name) for one in methods],
