@@ -12,6 +12,7 @@ import re
 from array import array
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -30,7 +31,7 @@ from icvos.types import Size
 AGAIN = "fetch the annotations again"
 _KEEP_ONE = "keep one of the two"
 _LONGEST_SIDE = 1 << 15  # pixels
-_LISTS = ("images", "annotations", "categories")
+LISTS = ("images", "annotations", "categories")
 # NaN and the infinities are no JSON, but Python writes them; texts are matched first, so that nothing in them is taken for one.
 _NO_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 
@@ -121,14 +122,18 @@ class Instances:
     clashes: tuple[Finding, ...] = ()
 
 
-def read_instances(path: Path) -> Instances:
+def read_instances(path: Path, required: Iterable[str] = LISTS) -> Instances:
     """Read an instances file (2014, 2017 or any in that form).
+
+    Args:
+        path: the file.
+        required: the lists without which it is no such file.
 
     Raises:
         DataError: it is no such file, an id or a file's name stands twice (the error names both places of each), a picture's name leads
             out of the data set's folder, its classes are not COCO's, or no annotation of it can be used.
     """
-    found = examine_instances(path)
+    found = examine_instances(path, required)
     if found.clashes:
         first = found.clashes[0]
         raise DataError(
@@ -143,17 +148,19 @@ def read_instances(path: Path) -> Instances:
     return found
 
 
-def examine_instances(path: Path) -> Instances:
+def examine_instances(path: Path, required: Iterable[str] = LISTS) -> Instances:
     """The same for whoever lists all faults: what stands twice is told, not refused, and its first entry is taken.
 
     Raises:
         DataError: it is no file of instances, or its classes are not COCO's.
     """
-    raw = _raw_lists(path)
+    raw = _raw_lists(path, required)
     faults: list[Finding] = []
     pictures = _read_entries(path, "images", raw["images"], Picture, faults)
     annotations = _read_entries(path, "annotations", raw["annotations"], Annotation, faults)
     categories = _read_entries(path, "categories", raw["categories"], _Category, faults)
+    if broken := [fault for fault in faults if fault.where.startswith(f"{path}, categories[")]:
+        raise DataError("malformed entries", path, str(len(broken)), "none", f"first: {broken[0]}", broken)
     _refuse_other_classes(path, categories.entries)
     listed, names = _named(path, pictures, faults)
     clashes = [
@@ -165,11 +172,11 @@ def examine_instances(path: Path) -> Instances:
     ]
     unlisted = {picture.id for picture in pictures.entries}.difference(listed)
     kept: list[Annotation] = []
-    for place, annotation in annotations:
+    for annotation in annotations.entries:
         if annotation.image_id in listed and annotation.category_id in BY_ID:
             kept.append(annotation)
         elif annotation.image_id not in unlisted:
-            faults.append(_stranger(path, place, annotation, listed))
+            faults.append(_stranger(path, annotation, listed))
     kept.sort(key=lambda annotation: (annotation.image_id, annotation.id))
     ordered = tuple(sorted(listed.values(), key=lambda picture: picture.id))
     return Instances(path, ordered, tuple(kept), tuple(faults), tuple(clashes))
@@ -200,34 +207,37 @@ class _Read(Generic[Entry]):
         return found
 
 
-def _raw_lists(path: Path) -> dict[str, list[msgspec.Raw]]:
+def _raw_lists(path: Path, required: Iterable[str]) -> dict[str, list[msgspec.Raw]]:
     """The lists of the file, their entries not decoded yet."""
     data = read_data(path).removeprefix(BOM_UTF8)
     try:
-        return _split_lists(path, data)
+        return _split_lists(path, data, required)
     except RecursionError as error:
         raise _corrupt(path, data, error) from error
     except msgspec.DecodeError:
         mended = _NO_NUMBERS.sub(lambda match: match[0] if match[0].startswith(b'"') else b"null", data)
         try:
-            return _split_lists(path, mended)
+            return _split_lists(path, mended, required)
         except msgspec.DecodeError as error:
             raise _corrupt(path, data, error) from error
 
 
-def _split_lists(path: Path, data: bytes) -> dict[str, list[msgspec.Raw]]:
+def _split_lists(path: Path, data: bytes, required: Iterable[str]) -> dict[str, list[msgspec.Raw]]:
     try:
         whole = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        lists = {name: msgspec.json.decode(whole[name], type=list[msgspec.Raw]) for name in _LISTS if name in whole}
     except msgspec.ValidationError as error:
-        raise _no_lists(path, str(error)) from error
-    if missing := [name for name in ("images", "annotations") if name not in lists]:
-        raise _no_lists(path, f"no list of {', '.join(missing)}")
-    return {"categories": []} | lists
+        raise _no_instances(path, str(error)) from error
+    lists: dict[str, list[msgspec.Raw]] = {}
+    for name in LISTS:
+        with suppress(msgspec.ValidationError):
+            lists[name] = msgspec.json.decode(whole.get(name, b"null"), type=list[msgspec.Raw])
+    if missing := [name for name in required if name not in lists]:
+        raise _no_instances(path, f"no list of {', '.join(missing)}")
+    return {name: lists.get(name, []) for name in LISTS}
 
 
-def _no_lists(path: Path, found: str) -> DataError:
-    return DataError("not COCO instance annotations", path, found, f"lists of {', '.join(_LISTS)}", "fetch it again")
+def _no_instances(path: Path, found: str) -> DataError:
+    return DataError("not COCO instance annotations", path, found, ", ".join(LISTS), "fetch the file again")
 
 
 def _corrupt(path: Path, data: bytes, error: Exception) -> DataError:
@@ -270,9 +280,9 @@ def _named(path: Path, pictures: _Read[Picture], faults: list[Finding]) -> tuple
     return listed, names
 
 
-def _stranger(path: Path, place: int, annotation: Annotation, listed: Iterable[int]) -> Finding:
+def _stranger(path: Path, annotation: Annotation, listed: Iterable[int]) -> Finding:
     """The fault of an annotation whose picture or class is not there."""
-    where = f"{path}, annotation {annotation.id} (annotations[{place}])"
+    where = f"{path}, annotation {annotation.id}"
     if annotation.image_id not in listed:
         return Finding("unlisted-image", where, f"image {annotation.image_id}", "an image of the file", AGAIN)
     return Finding("unknown-class", where, f"class {annotation.category_id}", "a COCO class id", AGAIN)

@@ -62,14 +62,14 @@ def _verify_release(benchmark: Benchmark) -> list[Finding]:
 
 
 def _verify_source(source: str, where: options.Where, resolution: str | None) -> list[Finding]:
-    from curation.sources.coco import Coco
+    from curation.sources.coco import verify_coco
     from curation.sources.tree import Tree
     from icvos.cli.progress import file_bar
     from icvos.registry import load_sources
 
     roots = options.source_roots([source], where)
     if source == "coco":
-        return Coco(roots["coco"]).verify()
+        return verify_coco(roots["coco"])
     (opened,) = load_sources(roots, resolution)
     with file_bar("verifying", "clips") as on_progress:
         return opened.verify(on_progress) if isinstance(opened, Tree) else opened.verify()

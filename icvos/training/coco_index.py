@@ -191,7 +191,7 @@ def _index(annotations: Path) -> Path:
 
 def _read(annotations: Path) -> tuple[dict[str, NDArray[Any]], list[Finding]]:
     """The arrays, and what is left out; annotations stand in the order of their pictures, the outlines of each one after the other."""
-    found = read_instances(annotations)
+    found = read_instances(annotations, ("images", "annotations"))
     place = {picture.id: number for number, picture in enumerate(found.pictures)}
     writer = _Shapes()
     areas, broken, faults = array("f"), bytearray(), list(found.faults)
