@@ -117,7 +117,7 @@ class Tree(ABC):
         """Every fault of one clip."""
         clip = self.listing(name)
         scans = scan_masks(clip.masks)
-        size, findings = image_faults(clip)
+        size, findings = image_faults(clip.images)
         return [
             *unmatched(clip, every_frame=self.every_frame),
             *(gaps(clip) if self.counted else ()),
