@@ -98,6 +98,7 @@ def command(
     pool = open_pool(given["benchmark"], root, split=given["split"], lists=given["lists"])
     drafts = [draft_images(setting, pool, releases) for setting in settings]
     _tell_names(pool, as_json)
+    options.tell_coco_faults(pool.faults, root)
     if foreign.chosen:
         closed = closed_to_images(root, [draft.folder for draft in drafts])
         methods = [foreign_options.load(foreign, closed, compute, dry_run=dry_run)]

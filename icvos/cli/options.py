@@ -13,6 +13,7 @@ from icvos.cli import complete
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.errors import Finding
     from icvos.fewshot.release import ImageRelease
     from icvos.protocol import ScoringProtocol
     from icvos.scored import Release
@@ -40,6 +41,13 @@ class Where(NamedTuple):
 
 
 NOWHERE = Where()
+
+
+def tell_coco_faults(findings: Sequence[Finding], root: Path) -> None:
+    """Say on stderr how many entries of COCO's annotations are left out, and the first of them."""
+    if findings:
+        more = f"{len(findings)} faulty annotations or images of COCO left out, first: {findings[0]}"
+        click.echo(f"icvos: {more}; all: icvos verify --source coco --coco {root}", err=True)
 
 
 def roots(command: Command) -> Command:
