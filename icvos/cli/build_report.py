@@ -85,7 +85,7 @@ def show(curated: Curated, written: dict[str, Any], as_json: bool, last: str | N
     counts = f"{len(curated.tubes)} tubes of {len(classes)} classes in {len(clips)} clips, {sum(clips.values())} frames"
     faulty = sum(entry.rule == FILES for entry in curated.left_out)
     more = f", {faulty} of them whole clips with faulty files" if faulty else ""
-    more += f"; {len(unusable)} faulty annotations and images of COCO left out" if unusable else ""
+    more += f"; faulty annotations and images of COCO left out: {len(unusable)}" if unusable else ""
     click.echo(f"{counts}; {len(curated.left_out)} left out{more}")
     if last is None:
         last = f"{written['release']} in {written['path']}, {written['episodes']} episodes" if written["release"] else "nothing written"

@@ -95,5 +95,5 @@ def command(
         click.echo(f"out  {name}  files: {in_short(found)}")
     tell_supports(pool.findings)
     if faults:
-        click.echo(f"{len(faulty)} videos with faulty files left out; {len(pool.findings)} faulty annotations and images of COCO left out")
+        click.echo(f"left out: videos with faulty files {len(faulty)}, faulty annotations and images of COCO {len(pool.findings)}")
     click.echo(f"{len(tubes)} tubes imported: {benchmark.label} in {benchmark.path}, {len(benchmark.records)} episodes")
