@@ -250,7 +250,22 @@ def test_a_faulty_clip_is_left_out_of_a_mose_build(icvos: Icvos, tmp_path: Path,
 
 
 def test_episodes_leave_out_a_picture_with_a_broken_annotation(icvos: Icvos, data: Path, tmp_path: Path) -> None:
-    words = ("fewshot", "--benchmark", "coco20i", "--fold", 0, "--data", data, "--episodes", 20, "--allow-missing", "--dry-run", "--json")
+    words = (
+        "fewshot",
+        "--benchmark",
+        "coco20i",
+        "--fold",
+        0,
+        "--method",
+        "empty",
+        "--data",
+        data,
+        "--episodes",
+        20,
+        "--allow-missing",
+        "--dry-run",
+        "--json",
+    )
     before = json.loads(icvos(*words).out)[0]
     assert before["unreadable"] == 0
     entries = json.loads((data / "COCO" / JSON).read_text())["annotations"]
