@@ -169,7 +169,8 @@ class CocoClassPictures:
         """See `ClassPictures`."""
         wanted = int(self.pictures[picture])
         shapes = [shape for own, shape in self.index.shapes(wanted) if own == category]
-        return decode_rle(union_of_shapes(shapes, self.index.size(wanted)))
+        size = self.index.size(wanted)
+        return decode_rle(union_of_shapes(shapes, size)) if shapes else np.zeros(size, np.bool_)
 
 
 def _index(annotations: Path) -> Path:
