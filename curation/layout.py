@@ -91,18 +91,38 @@ def read_official_tree(root: Path) -> list[Tube]:
         UserInputError: there is no such folder.
         DataError: it is not such a tree; the error lists every fault.
     """
+    tubes, faulty = read_official_videos(root)
+    if faulty:
+        raise _faults_in(root, faulty)
+    return tubes
+
+
+def read_official_videos(root: Path) -> tuple[list[Tube], dict[str, list[Finding]]]:
+    """The tubes of the videos without a fault, sorted by id, and the other videos with all that is wrong with each.
+
+    Raises:
+        UserInputError: there is no such folder.
+        DataError: it is not such a tree, or every video has faults; the error lists them.
+    """
     if not root.is_dir():
         raise UserInputError("no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path")
     videos = [root / name for name in folders_in(root)]
     if not any(_is_video(video) for video in videos):
         layout = "<video>/JPEGImages/*.jpg, <video>/Annotations/<k>/*.png"
         raise DataError("another data set", root, recognise(root), layout, "give the folder that holds the videos")
-    findings: list[Finding] = []
-    tubes = [tube for video in videos for tube in _video_tubes(video, findings)]
-    findings.extend(finding for found in map_files(_mask_findings, tubes) for finding in found)
-    if findings:
-        raise DataError("faults in the tree", root, f"{len(findings)}", "none", f"first: {findings[0]}", findings=findings)
-    return sorted(tubes, key=lambda tube: tube.id)
+    findings: dict[str, list[Finding]] = {video.name: [] for video in videos}
+    tubes = [tube for video in videos for tube in _video_tubes(video, findings[video.name])]
+    for tube, found in zip(tubes, map_files(_mask_findings, tubes), strict=True):
+        findings[tube.clip.name] += found
+    faulty = {name: found for name, found in findings.items() if found}
+    if len(faulty) == len(videos):
+        raise _faults_in(root, faulty)
+    return sorted((tube for tube in tubes if tube.clip.name not in faulty), key=lambda tube: tube.id), faulty
+
+
+def _faults_in(root: Path, faulty: Mapping[str, list[Finding]]) -> DataError:
+    findings = [finding for found in faulty.values() for finding in found]
+    return DataError("faults in the tree", root, f"{len(findings)}", "none", f"first: {findings[0]}", findings=findings)
 
 
 def _is_video(folder: Path) -> bool:

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from curation.sources.scan import VOID
+from curation.sources.tree import whole_clips
 from icvos.files import map_files, sha256_file
 from icvos.masks import foreground_values, read_ids, read_tube_mask
-from icvos.registry import clips_of
 from icvos.types import Clip, Frame, Source, Tube
 
 _SHARED_SIZES = 3  # so many files of equal length make a clip worth hashing; fewer are chance in a large tree
@@ -107,7 +107,7 @@ def _worth_hashing(clips: Sequence[Clip], sources: Iterable[Source]) -> dict[str
             with_length[length].add(clip.key)
     worth: dict[str, list[Clip]] = defaultdict(list)
     for source in sources:
-        for candidate in clips_of(source):
+        for candidate in whole_clips(source):
             shared = Counter(key for length in {_length(frame.image) for frame in candidate.frames} for key in with_length.get(length, ()))
             for key, count in shared.items():
                 if count >= enough[key]:

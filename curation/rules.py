@@ -10,6 +10,7 @@ from curation.sources.scan import ClipScan
 from icvos.types import Category, Clip, Instance
 
 EVERY_INSTANCE = "every-instance"  # the rule that only a person can judge
+FILES = "files"  # why a whole clip is out: its files are not all there, or cannot be used
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A candidate that a rule refused."""
+    """A candidate that a rule refused, or a whole clip whose files are faulty: that has no label."""
 
     clip: str
     label: str

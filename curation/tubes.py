@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from curation.candidates import Warned
 from curation.label_files import Label, LabelBook, agreed, in_words, unknown_labels
 from curation.labels import coco_category
-from curation.rules import Candidate, LeftOut, Rule, Verdict, judge, latecomers, rules_with, verdicts
+from curation.rules import FILES, Candidate, LeftOut, Rule, Verdict, judge, latecomers, rules_with, verdicts
 from curation.sources.coco import Coco
-from curation.sources.scan import ClipScan, scan, unreadable_masks
-from curation.sources.tree import OnProgress, Tree
+from curation.sources.faults import image_faults
+from curation.sources.scan import ClipScan, scan
+from curation.sources.tree import OnProgress, Tree, faulty_clips, whole_clips
 from icvos.errors import DataError, Finding, UserInputError, did_you_mean
-from icvos.registry import clips_of, instances_of
+from icvos.registry import instances_of
 from icvos.types import Clip, Instance, Source, Tube
 
 NO_LABELS = LabelBook()
@@ -26,6 +27,7 @@ class Curated:
     tubes: tuple[Tube, ...]
     left_out: tuple[LeftOut, ...]
     warnings: Mapping[str, tuple[Warned, ...]] = field(default_factory=dict)  # tube id -> what a person should look at
+    faults: tuple[Finding, ...] = ()  # of the files of clips that are left out for these
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ def curate(
 ) -> Curated:
     """Ask every rule of every class of every clip. Masks are scanned first, on all cores, as far as no index has them.
 
+    A clip that lacks a mask or a frame, or has one that cannot be read or is of another size, is left out as a whole, with its reason.
+
     Args:
         sources: the video data sets.
         pool: where supports come from.
@@ -60,21 +64,33 @@ def curate(
         on_progress: told of a source's clips that were scanned, and of all that it has.
 
     Raises:
-        DataError: a source or the support pool is not what it should be, masks cannot be read, or labels name clips or objects
-            that are not there; the error lists all of these.
+        DataError: a source or the support pool is not what it should be, or labels name clips or objects that are not there; the error
+            lists all of these.
     """
     rules = rules_with() if rules is None else rules
     tubes: list[Tube] = []
     left_out: list[LeftOut] = []
     warnings: dict[str, tuple[Warned, ...]] = {}
-    for candidate in _all_candidates(sources, pool, book, on_progress):
+    faulty: dict[str, Sequence[Finding]] = {}  # clip -> what is wrong with its files
+    for candidate in _all_candidates(sources, pool, book, on_progress, faulty):
         if (refusal := judge(candidate, rules)) or candidate.category is None:
             left_out.extend([refusal] if refusal else [])
         else:
             tube = Tube(candidate.clip, candidate.category, candidate.ids)
             tubes.append(tube)
             warnings[tube.id] = _warnings(candidate)
-    return Curated(tuple(sorted(tubes, key=lambda tube: tube.id)), tuple(left_out), warnings)
+    for clip in {tube.clip.key: tube.clip for tube in tubes}.values():
+        if faults := image_faults(frame.image for frame in clip.frames)[1]:
+            faulty[clip.key] = faults
+    left_out += [LeftOut(key, "", FILES, in_short(faults)) for key, faults in sorted(faulty.items())]
+    whole = [tube for tube in tubes if tube.clip.key not in faulty]
+    all_faults = tuple(fault for _, faults in sorted(faulty.items()) for fault in faults)
+    return Curated(tuple(sorted(whole, key=lambda tube: tube.id)), tuple(left_out), warnings, all_faults)
+
+
+def in_short(faults: Sequence[Finding]) -> str:
+    """The first of these faults in words, and how many more there are."""
+    return f"{faults[0]}" + (f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else "")
 
 
 def explain(
@@ -84,13 +100,17 @@ def explain(
 
     Raises:
         UserInputError: no source has such a clip.
-        DataError: labels name objects that it does not have.
+        DataError: labels name objects that it does not have, or its files are faulty.
     """
     rules = rules_with() if rules is None else rules
     found: list[Candidate] = []
     known: set[str] = set()
     for source in sources:
-        for one in clips_of(source):
+        for name, faults in faulty_clips(source).items():
+            known |= {name, f"{source.name}/{name}"}
+            if clip in (name, f"{source.name}/{name}"):
+                raise DataError("a clip whose files are faulty", f"{source.name}/{name}", in_short(faults), fix="mend it", findings=faults)
+        for one in whole_clips(source):
             known |= {one.key, one.name}
             if clip in (one.key, one.name):
                 rows = book.of_clip(one.source, one.name)
@@ -113,32 +133,35 @@ def _explained(candidate: Candidate, rules: Sequence[Rule]) -> Explained:
     return Explained(candidate.name, candidate.ids, verdicts(candidate, rules), tube)
 
 
-def _all_candidates(sources: Iterable[Source], pool: Coco, book: LabelBook, on_progress: OnProgress) -> Iterator[Candidate]:
-    """The candidates of all clips; at the end, masks that cannot be read and labels of what no clip has are refused."""
+def _all_candidates(
+    sources: Iterable[Source], pool: Coco, book: LabelBook, on_progress: OnProgress, faulty: dict[str, Sequence[Finding]]
+) -> Iterator[Candidate]:
+    """The candidates of all clips but the `faulty`, which are added there; at the end, labels of what no clip has are refused."""
     labelled = book.by_clip()
     objects: dict[tuple[str, str], tuple[int, ...]] = {}
     names: list[str] = []
-    unreadable: list[Finding] = []
     for source in sources:
         names.append(source.name)
         if isinstance(source, Tree):
             source.index(on_progress)
-        for clip in clips_of(source):
+        for name, faults in faulty_clips(source).items():
+            faulty[f"{source.name}/{name}"] = faults
+            objects[source.name, name] = tuple(labelled.get((source.name, name), {}))  # nobody can say that they are not there
+        for clip in whole_clips(source):
             key = (clip.source, clip.name)
             if key in objects:
                 fix = "rename one of the folders, or leave one of the sources out"
                 raise DataError("two clips of the same source and name", clip.key, "twice", "once", fix)
+            rows = labelled.get(key, {})
             try:
                 shown = scan(clip)
             except DataError as error:
-                unreadable.extend(error.findings)
+                faulty[clip.key] = error.findings
+                objects[key] = tuple(rows)
                 continue
             instances = instances_of(source, clip)
-            rows = labelled.get(key, {})
             objects[key] = _there(clip, instances, rows)
             yield from _candidates(shown, instances, pool, {i: rows[i] for i in rows if i in objects[key]})
-    if unreadable:
-        raise unreadable_masks(unreadable)
     _refuse_unknown(unknown_labels(book, objects, names))
 
 
@@ -152,7 +175,9 @@ def check_labels(book: LabelBook, sources: Iterable[Source]) -> None:
     objects: dict[tuple[str, str], tuple[int, ...]] = {}
     for source in sources:
         names.append(source.name)
-        for clip in clips_of(source):
+        for name in faulty_clips(source):
+            objects[source.name, name] = tuple(labelled.get((source.name, name), {}))
+        for clip in whole_clips(source):
             rows = labelled.get((clip.source, clip.name), {})
             instances = instances_of(source, clip) if rows else ()
             objects[clip.source, clip.name] = _there(clip, instances, rows)
@@ -165,7 +190,7 @@ def unnamed(sources: Iterable[Source], book: LabelBook = NO_LABELS, everything: 
     An object has a name where the source gives it a word or the book a row; all masks of a clip are searched for objects.
     """
     for source in sources:
-        for clip in clips_of(source):
+        for clip in whole_clips(source):
             words = {instance.id: instance.label for instance in instances_of(source, clip)}
             named = {number for number, word in words.items() if word} | set(book.of_clip(clip.source, clip.name))
             there = scan(clip).objects

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from icvos.files import beginning, kind_of, no_such_file, read_data
 from icvos.png import PngError, decode_png, without_chunks
 from icvos.types import RLE, Encoding, Frame, Image, Mask, Size, Tube
 
+Shape: TypeAlias = "list[list[float]] | RLE"  # where an object is: outlines x, y, x, y, ..., or run lengths
 _FEW_OBJECTS = 16  # up to here comparing with each is faster than looking every pixel up in a table
 _ORIENTATION = 0x0112  # EXIF's tag of how a picture is to be turned
 _FIRST_ON_ITS_SIDE = 5  # of its values; below it width and height stay
@@ -258,18 +260,40 @@ def union_of_segmentations(segmentations: Iterable[Any], size: Size) -> RLE:
     Raises:
         ValueError: an entry is neither a list of polygons nor a run-length dictionary of the image's size.
     """
-    parts = [part for segmentation in segmentations for part in _run_length_parts(segmentation, size)]
+    return union_of_shapes((checked_segmentation(segmentation, size) for segmentation in segmentations), size)
+
+
+def union_of_shapes(shapes: Iterable[Shape], size: Size) -> RLE:
+    """The union of shapes, as `checked_segmentation` gives them, in an image of `size`; the pixels are those that pycocotools fills."""
+    parts: list[Any] = []
+    for shape in shapes:
+        if isinstance(shape, RLE):
+            parts.append({"size": list(size), "counts": shape.counts.encode("ascii")})
+        elif shape:
+            parts.extend(coco_mask.frPyObjects(shape, *size))
     if not parts:
         return encode_rle(np.zeros(size, np.bool_))
     return RLE(size, coco_mask.merge(parts)["counts"].decode("ascii"))
 
 
-def _run_length_parts(segmentation: Any, size: Size) -> list[Any]:
-    """One `segmentation` entry as pycocotools' run lengths, checked first: pycocotools itself believes everything."""
+def checked_segmentation(segmentation: Any, size: Size) -> Shape:
+    """One COCO `segmentation` entry, checked, since pycocotools itself believes everything.
+
+    Args:
+        segmentation: as JSON gives it: polygons [x, y, x, y, ...], or run lengths with `size` and `counts` (a list of numbers or the
+            compressed text).
+        size: of the picture, height and width.
+
+    Returns:
+        The polygons as they are, or the run lengths in the compressed form.
+
+    Raises:
+        ValueError: it is neither a list of polygons nor run lengths of the picture's size.
+    """
     if isinstance(segmentation, list):
         for polygon in segmentation:
             _check_polygon(polygon, size)
-        return list(coco_mask.frPyObjects(segmentation, *size)) if segmentation else []
+        return segmentation
     if not isinstance(segmentation, dict):
         raise ValueError(f"a segmentation of type {type(segmentation).__name__}")
     counts, own_size = segmentation.get("counts"), segmentation.get("size")
@@ -278,18 +302,21 @@ def _run_length_parts(segmentation: Any, size: Size) -> list[Any]:
     if isinstance(counts, list):
         if not all(type(run) is int and run >= 0 for run in counts) or sum(counts) != size[0] * size[1]:
             raise ValueError(f"run lengths that do not fill {size_text(size)}")
-        return [coco_mask.frPyObjects(segmentation, *size)]
+        return RLE(size, coco_mask.frPyObjects(segmentation, *size)["counts"].decode("ascii"))
     if not isinstance(counts, str):
         raise ValueError(f"run lengths of type {type(counts).__name__}")
+    if not counts.isascii():
+        raise ValueError("letters in run lengths that are none of COCO's")
     check_rle(RLE(size, counts))
-    return [{"size": own_size, "counts": counts.encode("ascii")}]
+    return RLE(size, counts)
 
 
 def _check_polygon(polygon: Any, size: Size) -> None:
     if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
         raise ValueError("a polygon that is not a list of three or more pairs x, y")
     reach = 2 * max(size)  # annotators overshoot an edge by a little; far points would cost memory without limit
-    if not all(type(value) in (int, float) and -reach <= value <= reach for value in polygon):
+    numbers = set(map(type, polygon)) <= {int, float}
+    if not (numbers and -reach <= min(polygon) and max(polygon) <= reach and isfinite(sum(polygon))):  # NaN hides from min and max
         raise ValueError(f"a polygon with a point that is far outside {size_text(size)} or is no number")
 
 

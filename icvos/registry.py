@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
@@ -12,7 +12,7 @@ from typing import Any, cast
 from icvos.cards import card_faults
 from icvos.errors import PluginError, UserInputError, did_you_mean
 from icvos.method_files import load_file
-from icvos.plugins import plugin_code, plugin_items
+from icvos.plugins import plugin_code
 from icvos.types import Clip, Compute, Instance, MethodCard, NeedsTruth, Segmenter, Source
 from icvos.weights import weight_files
 
@@ -116,15 +116,6 @@ def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> li
             given = {"resolution": resolution} if name in choosing else {}
             sources.append(cast(Source, factory(roots[name], **given)))
     return sources
-
-
-def clips_of(source: Source) -> Iterator[Clip]:
-    """The clips of a source, sorted by name.
-
-    Raises:
-        PluginError: its code fails.
-    """
-    return plugin_items(source.clips, "the source failed", source.name, fix="mend the source")
 
 
 def instances_of(source: Source, clip: Clip) -> tuple[Instance, ...]:

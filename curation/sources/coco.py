@@ -7,19 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from curation.sources.catalogue import check_root
-from icvos.benchmark import plain_name
-from icvos.categories import BY_ID
+from icvos.coco import (
+    AGAIN,
+    Annotation,
+    Instances,
+    Picture,
+    SplitFiles,
+    annotation_faults,
+    examine_instances,
+    read_instances,
+    split_clashes,
+)
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import read_json
-from icvos.masks import image_size, rle_area, size_text, turned_fix, union_of_segmentations
+from icvos.masks import image_size, rle_area, size_text, turned_fix, union_of_shapes
 from icvos.names import accents_note
-from icvos.types import RLE, Category, Size
+from icvos.types import RLE, Category
 
 SPLITS = ("val2017", "val2014")  # the paper takes supports from COCO val
-_LONGEST_SIDE = 1 << 15
+_TOGETHER = (*SPLITS, "train2017", "train2014")
 MIN_AREA = 32 * 32  # pixels of the union: below it COCO itself calls an object small
 
 
@@ -50,64 +57,56 @@ class Coco:
         self.split = split or self._default_split()
         self.min_area = min_area
         self._asked: dict[Category, tuple[list[SupportCandidate], list[tuple[int, str]]]] = {}
+        self._files = SplitFiles(root, self.split)
+        self._faults: dict[str, Finding] = {}  # by where they are: one picture may be asked for several classes
         self.path = root / "annotations" / f"instances_{self.split}.json"
         if not self.path.is_file():
             there = sorted(path.stem.removeprefix("instances_") for path in root.glob("annotations/instances_*.json"))
             raise UserInputError("no such split of COCO", self.split, ", ".join(there), self.path, "give --support-split one that is there")
 
     @cached_property
-    def _by_class(self) -> dict[int, dict[int, list[dict[str, Any]]]]:
-        grouped: dict[int, dict[int, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-        for annotation in self._data["annotations"]:
-            if not annotation.get("iscrowd", 0):
-                grouped[annotation["category_id"]][annotation["image_id"]].append(annotation)
+    def _instances(self) -> Instances:
+        return read_instances(self.path)
+
+    @cached_property
+    def _by_class(self) -> dict[int, dict[int, list[Annotation]]]:
+        grouped: dict[int, dict[int, list[Annotation]]] = defaultdict(lambda: defaultdict(list))
+        for annotation in self._instances.annotations:
+            if not annotation.iscrowd:
+                grouped[annotation.category_id][annotation.image_id].append(annotation)
         return grouped
 
     @cached_property
-    def _by_image(self) -> dict[int, list[dict[str, Any]]]:
-        grouped: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        for annotation in self._data["annotations"]:
-            grouped[annotation["image_id"]].append(annotation)
+    def _by_image(self) -> dict[int, list[Annotation]]:
+        grouped: dict[int, list[Annotation]] = defaultdict(list)
+        for annotation in self._instances.annotations:
+            grouped[annotation.image_id].append(annotation)
         return grouped
 
     @cached_property
-    def _images(self) -> dict[int, dict[str, Any]]:
-        return {image["id"]: image for image in self._data["images"]}
+    def _pictures(self) -> dict[int, Picture]:
+        return {picture.id: picture for picture in self._instances.pictures}
 
-    @cached_property
-    def _data(self) -> dict[str, Any]:
-        data: dict[str, Any] = read_json(self.path)
-        lists = ("images", "annotations", "categories")
-        missing = [name for name in lists if not isinstance(data, dict) or not isinstance(data.get(name), list)]
-        if missing:
-            raise DataError("not COCO instances", self.path, f"no list of {', '.join(missing)}", ", ".join(lists), "fetch it again")
-        if findings := malformed_entries(self.path, data):
-            raise DataError("malformed entries", self.path, str(len(findings)), "none", f"first: {findings[0]}", findings)
-        strangers = {
-            entry["id"]: entry["name"]
-            for entry in data["categories"]
-            if entry["id"] not in BY_ID or BY_ID[entry["id"]].name != entry["name"]
-        }
-        if strangers:
-            some = ", ".join(f"{number} {name}" for number, name in list(strangers.items())[:3])
-            raise DataError(
-                "other classes than COCO's 80", self.path, some, "1 person to 90 toothbrush", "give the official instances file"
-            )
-        return data
+    @property
+    def findings(self) -> list[Finding]:
+        """What was left out so far for a fault: entries of the file, annotations and pictures of the classes that were asked for."""
+        return [*self._instances.faults, *self._faults.values()]
 
     def load(self) -> None:
         """Read the annotation file now; otherwise it is read when something of it is asked for.
 
         Raises:
-            DataError: it is no file of COCO instances.
+            DataError: it is no file of COCO instances, or an id or a file's name stands twice.
         """
-        len(self._data)
+        len(self._instances.pictures)
 
     def candidates(self, category: Category) -> tuple[list[SupportCandidate], list[tuple[int, str]]]:
         """The usable supports of a class, sorted by image id, and the images refused with the reason for each.
 
+        An image of which an annotation of the class cannot be read is refused, since its union would not be whole.
+
         Raises:
-            DataError: an annotation is malformed or names an image that the file does not list.
+            DataError: the annotation file cannot be used.
         """
         if category not in self._asked:
             self._asked[category] = self._judge(category)
@@ -116,78 +115,90 @@ class Coco:
     def _judge(self, category: Category) -> tuple[list[SupportCandidate], list[tuple[int, str]]]:
         usable: list[SupportCandidate] = []
         refused: list[tuple[int, str]] = []
-        for image_id, entries in sorted(self._by_class.get(category.id, {}).items()):
-            candidate = self._candidate(image_id, entries)
-            area = rle_area(candidate.mask)
-            if area < self.min_area:
-                refused.append((image_id, f"area {area} px below {self.min_area}"))
-            elif not (self.root / candidate.file).is_file():
-                note = accents_note(self.root / candidate.file)
-                refused.append((image_id, f"image missing: {candidate.file}{f'; there is {note}' if note else ''}"))
+        for image_id, instances in sorted(self._by_class.get(category.id, {}).items()):
+            verdict = self._candidate(self._pictures[image_id], instances)
+            if isinstance(verdict, SupportCandidate):
+                usable.append(verdict)
             else:
-                usable.append(candidate)
+                refused.append((image_id, verdict))
         return usable, refused
 
-    def mask_of(self, image_id: int, annotation_ids: Sequence[int]) -> RLE | None:
-        """The union of these annotations of an image, or None where one of them is not there."""
-        wanted = set(annotation_ids)
-        found = [entry for entry in self._by_image.get(image_id, []) if entry["id"] in wanted]
-        if image_id not in self._images or {entry["id"] for entry in found} != wanted:
-            return None
-        return self._union(image_id, found)
+    def _candidate(self, picture: Picture, instances: Sequence[Annotation]) -> SupportCandidate | str:
+        """The support, or why the image is none."""
+        try:
+            mask = self._union(picture, instances)
+        except DataError as error:
+            return self._refused(Finding("segmentation", error.where, error.found, "polygons or run lengths", AGAIN))
+        if (area := rle_area(mask)) < self.min_area:
+            return f"area {area} px below {self.min_area}"
+        file = self._files.find(picture.name)
+        if file is None:
+            place = self._files.expected(picture.name)
+            note = accents_note(self.root / place)
+            return f"image missing: {place}{f'; there is {note}' if note else ''}"
+        if fault := self._picture_fault(picture):
+            return self._refused(fault)
+        return SupportCandidate(picture.id, file, tuple(sorted(instance.id for instance in instances)), mask)
 
-    def verify(self) -> list[Finding]:
-        """Every fault of the split: images that are missing or of another size, annotations of unlisted images or classes.
+    def _refused(self, fault: Finding) -> str:
+        self._faults[fault.where] = fault
+        return str(fault)
+
+    def mask_of(self, image_id: int, annotation_ids: Sequence[int]) -> RLE | None:
+        """The union of these annotations of an image, or None where one of them is not there.
+
+        Raises:
+            DataError: one of them cannot be read.
+        """
+        wanted = set(annotation_ids)
+        found = [annotation for annotation in self._by_image.get(image_id, []) if annotation.id in wanted]
+        if image_id not in self._pictures or {instance.id for instance in found} != wanted:
+            return None
+        return self._union(self._pictures[image_id], found)
+
+    def _union(self, picture: Picture, instances: Sequence[Annotation]) -> RLE:
+        shapes = []
+        for instance in instances:
+            try:
+                shapes.append(instance.shape(picture.size))
+            except ValueError as error:
+                where = f"{self.path}, image {picture.id}, annotation {instance.id}"
+                raise DataError("a malformed segmentation", where, found=str(error), fix=AGAIN) from error
+        return union_of_shapes(shapes, picture.size)
+
+    def verify(self, *, pictures: bool = True) -> list[Finding]:
+        """Every fault of the split: entries that are malformed or stand twice, annotations of unlisted images or unknown classes, masks,
+        boxes and areas that cannot be meant, and images that are missing or of another size.
+
+        Args:
+            pictures: whether the images themselves are looked at.
 
         Raises:
             DataError: the annotation file itself cannot be used.
         """
-        findings = [finding for image in self._data["images"] if (finding := self._image_fault(image))]
-        for entry in self._data["annotations"]:
-            where, again = f"{self.path}, annotation {entry['id']}", "fetch the annotations again"
-            if entry["image_id"] not in self._images:
-                findings.append(Finding("unlisted-image", where, f"image {entry['image_id']}", "an image of the file", again))
-            elif not entry.get("iscrowd", 0) and (fault := self._segmentation_fault(entry)):
-                findings.append(Finding("segmentation", where, fault, "polygons or run lengths", again))
-            if entry["category_id"] not in BY_ID:
-                findings.append(Finding("unknown-class", where, f"class {entry['category_id']}", "a COCO class id", again))
+        found = examine_instances(self.path)
+        sizes = {picture.id: picture.size for picture in found.pictures}
+        findings = [*found.faults, *found.clashes]
+        if pictures:
+            findings += [fault for picture in found.pictures if (fault := self._picture_fault(picture))]
+        for annotation in found.annotations:
+            findings += annotation_faults(self.path, annotation, sizes[annotation.image_id])
         return findings
 
-    def _image_fault(self, image: dict[str, Any]) -> Finding | None:
-        path, again = self.root / self.split / image["file_name"], "fetch the images again"
-        if not path.is_file():
-            return Finding("missing-image", str(path), accents_note(path) or "no file", "the image", again)
+    def _picture_fault(self, picture: Picture) -> Finding | None:
+        file, again = self._files.find(picture.name), "fetch the images again"
+        if file is None:
+            place = self.root / self._files.expected(picture.name)
+            return Finding("missing-image", str(place), accents_note(place) or "no file", "the image", again)
+        path = self.root / file
         try:
-            found, expected = image_size(path), (image["height"], image["width"])
+            found = image_size(path)
         except DataError as error:
-            return Finding("unreadable", str(path), error.found, error.expected, again)
-        if found == expected:
+            return Finding("unreadable", str(path), error.found or error.what, error.expected, again)
+        if found == picture.size:
             return None
-        return Finding("size", str(path), size_text(found), f"{size_text(expected)}, as annotated", turned_fix(path, expected) or again)
-
-    def _segmentation_fault(self, annotation: dict[str, Any]) -> str | None:
-        try:
-            self._union(annotation["image_id"], [annotation])
-        except DataError as error:
-            return error.found
-        return None
-
-    def _candidate(self, image_id: int, annotations: list[dict[str, Any]]) -> SupportCandidate:
-        mask = self._union(image_id, annotations)
-        file = f"{self.split}/{self._images[image_id]['file_name']}"
-        return SupportCandidate(image_id, file, tuple(sorted(entry["id"] for entry in annotations)), mask)
-
-    def _union(self, image_id: int, annotations: list[dict[str, Any]]) -> RLE:
-        if image_id not in self._images:
-            raise DataError("an annotation of an unlisted image", f"{self.path}, image {image_id}", fix="fetch the annotations again")
-        image = self._images[image_id]
-        size: Size = (image["height"], image["width"])
-        try:
-            return union_of_segmentations([entry["segmentation"] for entry in annotations], size)
-        except ValueError as error:
-            numbers = ", ".join(str(entry["id"]) for entry in annotations)
-            where = f"{self.path}, image {image_id}, annotations {numbers}"
-            raise DataError("a malformed segmentation", where, found=str(error), fix="fetch the annotations again") from error
+        fix = turned_fix(path, picture.size) or again
+        return Finding("size", str(path), size_text(found), f"{size_text(picture.size)}, as annotated", fix)
 
     def _default_split(self) -> str:
         there = [split for split in SPLITS if (self.root / "annotations" / f"instances_{split}.json").is_file()]
@@ -203,40 +214,23 @@ class Coco:
         return there[0]
 
 
-_FIELDS: dict[str, dict[str, type]] = {
-    "images": {"id": int, "file_name": str, "height": int, "width": int},
-    "annotations": {"id": int, "image_id": int, "category_id": int, "segmentation": object},
-    "categories": {"id": int, "name": str},
-}
+def verify_coco(root: Path) -> list[Finding]:
+    """Every fault of a COCO tree: of each instances file that is there (images are looked at of the splits whose folder is), and
+    pictures or annotations that train and val of one year share.
 
-
-def malformed_entries(path: Path, data: dict[str, Any]) -> list[Finding]:
-    """One finding for each entry of an instances file that lacks a field, or has one that cannot be meant."""
-    return [
-        Finding("malformed-entry", f"{path}, {name}[{place}]", fault, ", ".join(fields), "fetch the annotations again")
-        for name, fields in _FIELDS.items()
-        for place, entry in enumerate(data[name])
-        if (fault := _entry_fault(entry, fields))
-    ]
-
-
-def _entry_fault(entry: Any, fields: dict[str, type]) -> str | None:
-    if not isinstance(entry, dict):
-        return f"{type(entry).__name__} instead of an object"
-    for field, kind in fields.items():
-        if field not in entry:
-            return f"no `{field}`"
-        if not isinstance(entry[field], kind):
-            return f"`{field}` {entry[field]!r}"
-        if field == "file_name" and not _is_plain(entry[field]):
-            return f"`file_name` {entry[field]!r}, which is not a plain name"
-        if field in {"height", "width"} and not 0 < entry[field] <= _LONGEST_SIDE:
-            return f"`{field}` {entry[field]}"
-    return None
-
-
-def _is_plain(name: str) -> bool:
-    try:
-        return plain_name(name) == name
-    except ValueError:
-        return False
+    Raises:
+        UserInputError: there is no such folder.
+        DataError: an annotation file cannot be used.
+    """
+    default = Coco(root)
+    others = [path.stem.removeprefix("instances_") for path in sorted(root.glob("annotations/instances_*.json"))]
+    splits = [default, *(Coco(root, split) for split in others if split in _TOGETHER and split != default.split)]
+    findings = []
+    for split in splits:
+        there = any((root / folder / split.split).is_dir() for folder in ("", "images"))
+        findings += split.verify(pictures=there or split is default)
+    for year in ("2014", "2017"):
+        paths = [split.path for split in splits if split.split in {f"train{year}", f"val{year}"}]
+        if len(paths) > 1:
+            findings += split_clashes(examine_instances(paths[0]), examine_instances(paths[1]))
+    return findings

@@ -15,6 +15,7 @@ from icvos.names import MASKS, PICTURES, accents_note, data_in, differ_in_accent
 from icvos.types import Clip, Encoding, Size
 
 AGAIN = "fetch the sequence again"
+_START_OF_JPEG = b"\xff\xd8"
 _END_OF_JPEG = b"\xff\xd9"
 _TAIL = 1024  # bytes: cameras may write something after the end
 _NAMED = 5  # of many numbers, so many are named
@@ -128,10 +129,10 @@ def collisions(paths: Iterable[Path]) -> list[Finding]:
     return findings
 
 
-def image_faults(clip: Listing) -> tuple[Size | None, list[Finding]]:
-    """The size of the first frame that can be read, and the frames that cannot, are cut off or have another size."""
+def image_faults(images: Iterable[Path]) -> tuple[Size | None, list[Finding]]:
+    """The size of the first frame that can be read, and the frames of a clip that cannot, are cut off or have another size."""
     size, findings = None, []
-    for image in clip.images:
+    for image in images:
         try:
             found = image_size(image)
             kind = kind_of(beginning(image))
@@ -151,8 +152,10 @@ def image_faults(clip: Listing) -> tuple[Size | None, list[Finding]]:
 
 
 def _has_end(image: Path) -> bool:
-    """A header says nothing of the rest of the file; a download that broke off lacks the end."""
+    """A header says nothing of the rest of the file; a download of a JPEG that broke off lacks the end. Other formats have none."""
     with image.open("rb") as stream:
+        if stream.read(len(_START_OF_JPEG)) != _START_OF_JPEG:
+            return True
         length = stream.seek(0, 2)
         stream.seek(max(0, length - _TAIL))
         return _END_OF_JPEG in stream.read()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from icvos.cache import cache_folder, keep_text, usable_cache
 from icvos.errors import DataError, Finding
 from icvos.files import parse_json, read_data, sha256_text
-from icvos.masks import unreadable_mask
+from icvos.masks import size_text, unreadable_mask
 from icvos.png import PngError, read_scanlines, values_of
 from icvos.types import Clip, Size
 
@@ -70,11 +70,13 @@ def scan(clip: Clip) -> ClipScan:
     In a clip of binary masks the one object is 1, whether it is stored as 1 or as 255.
 
     Raises:
-        DataError: masks cannot be read; its findings are all of them.
+        DataError: masks cannot be read, or have another size than the clip; its findings are all of them.
     """
-    found = scan_masks([frame.mask for frame in clip.frames if frame.mask])
-    if errors := [mask for mask in found if isinstance(mask, DataError)]:
-        raise unreadable_masks([unreadable(error) for error in errors])
+    masks = [frame.mask for frame in clip.frames if frame.mask]
+    found = scan_masks(masks)
+    if faults := [fault for path, mask in zip(masks, found, strict=True) if (fault := _mask_fault(path, mask, clip.size))]:
+        what = "masks that cannot be read" if all(fault.code == "unreadable" for fault in faults) else "masks that do not fit their clip"
+        raise DataError(what, faults[0].where, f"{len(faults)} faults", "none", faults[0].fix, faults)
     areas = iter([_areas(mask, clip) for mask in found if isinstance(mask, MaskScan)])
     return ClipScan(clip, tuple(next(areas) if frame.mask else None for frame in clip.frames))
 
@@ -84,9 +86,11 @@ def unreadable(error: DataError) -> Finding:
     return Finding("unreadable", error.where, error.found or error.what, error.expected or "a whole file", error.fix)
 
 
-def unreadable_masks(findings: Sequence[Finding]) -> DataError:
-    """The error that stands for these."""
-    return DataError("masks that cannot be read", findings[0].where, f"{len(findings)} faults", "none", findings[0].fix, findings)
+def _mask_fault(path: Path, mask: MaskScan | DataError, size: Size) -> Finding | None:
+    if isinstance(mask, DataError):
+        return unreadable(mask)
+    expected = f"{size_text(size)}, as the frames"
+    return Finding("size", str(path), size_text(mask.size), expected, "fetch the sequence again") if mask.size != size else None
 
 
 def _areas(mask: MaskScan, clip: Clip) -> Areas:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from curation.labels import Labels
 from curation.sources.catalogue import check_root
 from curation.sources.faults import Listing, collisions, gaps, image_faults, list_clip, mask_faults, order_faults, unmatched
-from curation.sources.scan import MaskScan, keeps_scans, scan, scan_masks
+from curation.sources.scan import MaskScan, keeps_scans, scan, scan_masks, unreadable
 from icvos.errors import DataError, Finding
 from icvos.masks import image_size
 from icvos.parallel import core_count, in_processes
-from icvos.types import Clip, Encoding, Frame, Instance
+from icvos.plugins import plugin_items
+from icvos.types import Clip, Encoding, Frame, Instance, Source
 
 Answer = TypeVar("Answer")
 OnProgress = Callable[[int, int], None]  # clips done, clips in all
@@ -56,10 +57,36 @@ class Tree(ABC):
         Raises:
             DataError: frames and masks do not match, or the truth is hidden (the error lists every such fault), or a file cannot be read.
         """
-        names = self.sequences()
-        if findings := [finding for name in names for finding in unmatched(self.listing(name), every_frame=self.every_frame)]:
+        if findings := [finding for found in self.mismatched.values() for finding in found]:
             raise self._not_usable(findings)
-        yield from map(self._clip, names)
+        yield from map(self._clip, self.sequences())
+
+    def whole_clips(self) -> Iterator[Clip]:
+        """The clips without those that are `mismatched`, sorted by name.
+
+        Raises:
+            DataError: no clip is left (the error lists every fault), or a file cannot be read.
+        """
+        names = self.sequences()
+        if len(self.mismatched) == len(names):
+            yield from self.clips()
+        yield from (self._clip(name) for name in names if name not in self.mismatched)
+
+    @cached_property
+    def mismatched(self) -> dict[str, list[Finding]]:
+        """The clips whose frames and masks do not match, or whose truth is hidden, with all that is wrong with these."""
+        found = {name: self._mismatch(name) for name in self.sequences()}
+        return {name: findings for name, findings in found.items() if findings}
+
+    def _mismatch(self, name: str) -> list[Finding]:
+        listed = self.listing(name)
+        findings = unmatched(listed, every_frame=self.every_frame)
+        if listed.images and not findings:
+            try:
+                image_size(listed.images[0])  # of which a clip takes its size
+            except DataError as error:
+                findings = [unreadable(error)]
+        return findings
 
     def instances(self, clip: Clip) -> tuple[Instance, ...]:
         """The objects that are there on any frame, and those of the label list, sorted by id."""
@@ -91,7 +118,7 @@ class Tree(ABC):
         """Every fault of one clip."""
         clip = self.listing(name)
         scans = scan_masks(clip.masks)
-        size, findings = image_faults(clip)
+        size, findings = image_faults(clip.images)
         return [
             *unmatched(clip, every_frame=self.every_frame),
             *(gaps(clip) if self.counted else ()),
@@ -151,6 +178,22 @@ class Tree(ABC):
 
     def _option(self) -> str:
         return f"--root {self.name}=DIR"
+
+
+def whole_clips(source: Source) -> Iterator[Clip]:
+    """The clips of a source; of a tree on disk those alone whose frames and masks match.
+
+    Raises:
+        DataError: see `Tree.whole_clips`.
+        PluginError: the code of a source fails.
+    """
+    clips = source.whole_clips if isinstance(source, Tree) else source.clips
+    return plugin_items(clips, "the source failed", source.name, fix="mend the source")
+
+
+def faulty_clips(source: Source) -> Mapping[str, Sequence[Finding]]:
+    """What `whole_clips` leaves out: the names of clips, and what is wrong with each."""
+    return source.mismatched if isinstance(source, Tree) else {}
 
 
 def _numbered(work: Callable[[str], Answer]) -> Callable[[tuple[int, str]], tuple[int, Answer]]:

@@ -64,6 +64,7 @@ class _Release:
 @click.option("--explain", metavar="CLIP", help="Say why each class of one clip is in or out, rule by rule; write nothing.")
 @click.option("--materialise", type=options.FOLDER, metavar="DIR", help="Also lay out the official tree of frames and masks.")
 @click.option("--dry-run", is_flag=True, help="Show what would be in and out; write nothing.")
+@options.strict
 @options.as_json
 def command(
     sources: str | None,
@@ -85,6 +86,7 @@ def command(
     explain: str | None,
     materialise: Path | None,
     dry_run: bool,
+    strict: bool,
     as_json: bool,
 ) -> None:
     """Build a release: one binary tube a COCO class and clip, five frozen supports a tube, no pixels.
@@ -106,20 +108,22 @@ def command(
         return
     if decisions:
         curated, pool, rules, roots = _reviewed(decisions, candidates, chosen, where, support_split, min_support_area)
+        report.refuse_faults(pool.findings, strict)
     else:
         names = chosen.names or ([] if chosen.sources else ["davis"])
         roots = _all_roots(names, where)
         pool = Coco(roots["coco"], support_split, min_support_area)
         curated, rules = _curated(names, roots, pool, chosen)
+        report.refuse_faults([*curated.faults, *pool.findings], strict or not (curated.tubes or dry_run))
         if look_for_more:
             curated = _with_look_alikes(curated)
         if candidates and not dry_run:
-            _write_candidates(candidates, curated, rules, roots, as_json)
+            _write_candidates(candidates, curated, rules, roots, pool, as_json)
             return
     benchmark = None if dry_run else _freeze(release, curated, pool, rules, roots)
     if benchmark and materialise:
         _materialise(benchmark, materialise)
-    report.show(curated, report.release_summary(benchmark), as_json)
+    report.show(curated, report.release_summary(benchmark), as_json, pool=pool)
     if benchmark:
         report.warn_of_repeats(curated, pool, shots)
 
@@ -194,7 +198,7 @@ def _freeze(release: _Release, curated: Curated, pool: Coco, rules: dict[str, st
         return freeze(out, draft, curated.tubes, pool, on_progress)
 
 
-def _write_candidates(folder: Path, curated: Curated, rules: dict[str, str], roots: dict[str, Path], as_json: bool) -> None:
+def _write_candidates(folder: Path, curated: Curated, rules: dict[str, str], roots: dict[str, Path], pool: Coco, as_json: bool) -> None:
     from curation.candidates import write_candidates
     from curation.reviewed import candidate_tubes
     from icvos.cli.progress import file_bar
@@ -203,7 +207,8 @@ def _write_candidates(folder: Path, curated: Curated, rules: dict[str, str], roo
         tubes = candidate_tubes(curated, roots, on_progress)
     written = write_candidates(folder, tubes, rules, roots)
     summary = {"candidates": written.digest, "path": str(folder)}
-    report.show(curated, summary, as_json, f"candidates {written.digest[:12]} in {folder}; review them with `icvos review {folder}`")
+    last = f"candidates {written.digest[:12]} in {folder}; review them with `icvos review {folder}`"
+    report.show(curated, summary, as_json, last, pool)
 
 
 def _explain(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from curation.sources.coco import Coco
     from curation.tubes import Curated, Explained
     from icvos.benchmark import Benchmark
+    from icvos.errors import Finding
 
 
 def show_what_to_fetch(names: list[str]) -> None:
@@ -41,12 +42,35 @@ def release_summary(benchmark: Benchmark | None) -> dict[str, Any]:
     }
 
 
-def show(curated: Curated, written: dict[str, Any], as_json: bool, last: str | None = None) -> None:
+def refuse_faults(findings: Sequence[Finding], refused: bool) -> None:
+    """Refuse faults of the data, all named, where somebody wants them `refused`; otherwise what has them is left out.
+
+    Raises:
+        DataError: there are faults, and they are refused.
+    """
+    from icvos.errors import DataError
+
+    if findings and refused:
+        fix = f"mend the data; first: {findings[0]}"
+        raise DataError("faults in the data", findings[0].where, f"{len(findings)} faults", "none", fix, findings)
+
+
+def tell_supports(findings: Sequence[Finding]) -> None:
+    """Say which annotations and images of COCO are left out, one line each."""
+    for finding in findings:
+        click.echo(f"out  coco  {finding}")
+
+
+def show(curated: Curated, written: dict[str, Any], as_json: bool, last: str | None = None, pool: Coco | None = None) -> None:
     """What is in and out, and what was `written`; `last` is the last line of it for people."""
     import json
 
+    from curation.rules import FILES
+
+    unusable = pool.findings if pool else []
     if as_json:
-        click.echo(json.dumps(written | _summary(curated), indent=1, ensure_ascii=False))
+        faults = {"faults": [finding.as_dict() for finding in (*curated.faults, *unusable)]}
+        click.echo(json.dumps(written | _summary(curated) | faults, indent=1, ensure_ascii=False))
         return
     for tube in curated.tubes:
         objects = ", ".join(map(str, tube.instances))
@@ -54,11 +78,15 @@ def show(curated: Curated, written: dict[str, Any], as_json: bool, last: str | N
         for warning in curated.warnings.get(tube.id, ()):
             click.echo(f"     look: {warning.reason}")
     for entry in curated.left_out:
-        click.echo(f"out  {entry.clip}/{entry.label}  {entry.rule}: {entry.reason}")
+        click.echo(f"out  {entry.clip}{'/' if entry.label else ''}{entry.label}  {entry.rule}: {entry.reason}")
+    tell_supports(unusable)
     clips = {tube.clip.key: len(tube.clip.frames) for tube in curated.tubes}
     classes = {tube.category.name for tube in curated.tubes}
     counts = f"{len(curated.tubes)} tubes of {len(classes)} classes in {len(clips)} clips, {sum(clips.values())} frames"
-    click.echo(f"{counts}; {len(curated.left_out)} left out")
+    faulty = sum(entry.rule == FILES for entry in curated.left_out)
+    more = f", {faulty} of them whole clips with faulty files" if faulty else ""
+    more += f"; faulty annotations and images of COCO left out: {len(unusable)}" if unusable else ""
+    click.echo(f"{counts}; {len(curated.left_out)} left out{more}")
     if last is None:
         last = f"{written['release']} in {written['path']}, {written['episodes']} episodes" if written["release"] else "nothing written"
     click.echo(last)

@@ -99,6 +99,7 @@ def command(
     options.note_not_data(filter(None, (root, given["lists"])))
     drafts = [draft_images(setting, pool, releases) for setting in settings]
     _tell_names(pool, as_json)
+    options.tell_coco_faults(pool.faults, root)
     if foreign.chosen:
         closed = closed_to_images(root, [draft.folder for draft in drafts])
         methods = [foreign_options.load(foreign, closed, compute, dry_run=dry_run)]
@@ -240,6 +241,7 @@ def _plan(draft: ImageDraft, methods: Sequence[LoadedMethod], runs: Path) -> dic
         "classes": list(manifest.classes),
         "left_out": list(manifest.left_out),
         "absent": manifest.absent,
+        "unreadable": manifest.unreadable,
         "episodes": manifest.episodes,
         "pictures": len(draft.shown),
         "runs": [str(runs / draft.folder.name / one.card.name) for one in methods],

@@ -120,11 +120,11 @@ def import_ovis(
 
     from curation.label_files import to_csv
     from curation.ovis import match_clips, read_ovis
+    from curation.sources.tree import whole_clips
     from icvos.files import write_text
-    from icvos.registry import clips_of
 
     videos = read_ovis(annotations)
-    clips = (clip for source in _opened(sources, where) for clip in clips_of(source))
+    clips = (clip for source in _opened(sources, where) for clip in whole_clips(source))
     matched = match_clips(clips, videos, threshold)
     write_text(out, to_csv(matched.labels))
     if as_json:

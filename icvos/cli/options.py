@@ -13,6 +13,7 @@ from icvos.cli import complete
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
+    from icvos.errors import Finding
     from icvos.fewshot.release import ImageRelease
     from icvos.protocol import ScoringProtocol
     from icvos.scored import Release
@@ -59,6 +60,7 @@ class Output(click.Path):
 
 OUT, OUT_FILE = Output(), Output(file=True)
 
+strict = click.option("--strict", is_flag=True, help="Refuse faulty clips and annotations instead of leaving them out.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
 
@@ -77,6 +79,13 @@ class Where(NamedTuple):
 
 
 NOWHERE = Where()
+
+
+def tell_coco_faults(findings: Sequence[Finding], root: Path) -> None:
+    """Say on stderr how many entries of COCO's annotations are left out, and the first of them."""
+    if findings:
+        more = f"faulty annotations and images of COCO left out: {len(findings)}; first: {findings[0]}"
+        click.echo(f"icvos: {more}; all: icvos verify --source coco --coco {root}", err=True)
 
 
 def roots(command: Command) -> Command:

@@ -248,6 +248,7 @@ def _open(sources: Sequence[str], split: str) -> ClassPictures:
         if not (equals and root):
             raise UserInputError("not a data set", f"--data {source}", expected="NAME=DIR", fix="write --data coco=/data/COCO")
         parts.append(open_class_pictures(name, Path(root), split))
+        options.tell_coco_faults(getattr(parts[-1], "faults", ()), Path(root))  # VOC trees have none: a faulty mask is refused
     return together(parts)
 
 

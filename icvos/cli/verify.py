@@ -62,7 +62,7 @@ def _verify_release(benchmark: Benchmark) -> list[Finding]:
 
 
 def _verify_source(source: str, where: options.Where, resolution: str | None) -> list[Finding]:
-    from curation.sources.coco import Coco
+    from curation.sources.coco import verify_coco
     from curation.sources.tree import Tree
     from icvos.cli.progress import file_bar
     from icvos.plugins import plugin_code
@@ -71,7 +71,7 @@ def _verify_source(source: str, where: options.Where, resolution: str | None) ->
     roots = options.source_roots([source], where)
     options.note_not_data(roots.values())
     if source == "coco":
-        return Coco(roots["coco"]).verify()
+        return verify_coco(roots["coco"])
     (opened,) = load_sources(roots, resolution)
     with file_bar("verifying", "clips") as on_progress:
         if isinstance(opened, Tree):

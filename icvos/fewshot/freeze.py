@@ -14,7 +14,7 @@ from pathlib import Path
 
 from icvos.errors import DataError, Finding
 from icvos.fewshot.folds import fold_classes
-from icvos.fewshot.pools import STANDARD, Pool, absent, open_pool
+from icvos.fewshot.pools import STANDARD, Pool, absent, left_out, open_pool
 from icvos.fewshot.protocols import IGNORED, VERSION, image_protocol
 from icvos.fewshot.release import ImageEpisodeRecord, ImageManifest, ImageRelease, PictureRecord, write_images
 from icvos.files import map_files, sha256_file, sha256_text
@@ -48,7 +48,7 @@ def protocol_id(manifest: ImageManifest) -> str:
     named, usual = image_protocol(manifest.protocol), manifest.protocol == "native"
     parts = [manifest.benchmark, f"{manifest.shots}shot", *([] if usual else [named.name])]
     parts += [] if manifest.pool == STANDARD[manifest.source] else [manifest.pool]
-    parts += ["partial"] if manifest.left_out or manifest.absent else []
+    parts += ["partial"] if manifest.left_out or manifest.absent or manifest.unreadable else []
     parts += [] if manifest.episodes == named.episodes[manifest.benchmark] else [f"e{manifest.episodes}"]
     return f"{'-'.join(parts)}@{VERSION}"
 
@@ -79,7 +79,7 @@ def draft_images(setting: Setting, pool: Pool, releases: Path) -> ImageDraft:
         DataError: listed pictures are absent, or a class has too few pictures.
     """
     usual = image_protocol(setting.protocol).episodes
-    members, left_out, missing = _askable(setting, pool)
+    members, few, missing, unreadable = _askable(setting, pool)
     often = setting.episodes or usual[setting.benchmark]
     manifest = ImageManifest.model_validate(
         {
@@ -93,8 +93,9 @@ def draft_images(setting: Setting, pool: Pool, releases: Path) -> ImageDraft:
             "source": pool.source,
             "pool": pool.kind,
             "classes": [category.name for category in members],
-            "left_out": left_out,
+            "left_out": few,
             "absent": missing,
+            "unreadable": unreadable,
         }
     )
     folder = releases / f"{protocol_id(manifest)}-fold{setting.fold}-seed{setting.seed}"
@@ -159,14 +160,16 @@ def _hashed(text: str) -> int:
     return int(sha256_text(text)[:16], 16)
 
 
-def _askable(setting: Setting, pool: Pool) -> tuple[dict[Category, list[str]], tuple[str, ...], int]:
-    """Class to pictures on disk, the classes with too few, and the number of listed pictures that are not there."""
+def _askable(setting: Setting, pool: Pool) -> tuple[dict[Category, list[str]], tuple[str, ...], int, int]:
+    """Class to usable pictures on disk, the classes with too few, and how many pictures are not there, and how many cannot be read."""
     classes, where = fold_classes(setting.benchmark, setting.fold), f"{setting.benchmark}, fold {setting.fold}"
     fix = "complete the data, or leave them out with --allow-missing"
     gone = absent(pool, classes)
     if gone and not setting.allow_missing:
         raise DataError("listed pictures are absent", where, f"{len(gone)}, {gone[0].where} first", "none", fix, gone)
     names = {one.where for one in gone}
+    unreadable = left_out(pool, classes) - names
+    names |= unreadable
     members = {category: [stem for stem in pool.members.get(category, ()) if stem not in names] for category in classes}
     few = [category for category in classes if len(members[category]) <= setting.shots]
     if few and (len(few) == len(classes) or not setting.allow_missing):
@@ -175,7 +178,7 @@ def _askable(setting: Setting, pool: Pool) -> tuple[dict[Category, list[str]], t
         found = f"{len(few)} of {len(classes)}, {few[0].name} first"
         raise DataError("classes with too few pictures", where, found, expected, fix, findings)
     askable = {category: stems for category, stems in members.items() if category not in few}
-    return askable, tuple(category.name for category in few), len(gone)
+    return askable, tuple(category.name for category in few), len(gone), len(unreadable)
 
 
 def _picture(pool: Pool, root: Path, stem: str, ids: set[int]) -> PictureRecord | Finding:

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from icvos.cache import kept_json
 from icvos.categories import BY_ID
-from icvos.errors import DataError, Finding, UserInputError, did_you_mean, missing_package
+from icvos.coco import SplitFiles
+from icvos.errors import DataError, Finding, UserInputError, did_you_mean
 from icvos.fewshot.folds import BENCHMARKS, voc_id
 from icvos.fewshot.lists import Listed, read_lists
 from icvos.fewshot.protocols import IGNORED, LEAST
 from icvos.files import map_files
-from icvos.masks import read_ids
-from icvos.names import MASKS, PICTURES, by_stem, data_in
+from icvos.masks import decode_rle, read_ids
+from icvos.names import MASKS, PICTURES, by_stem
 from icvos.training.class_pictures import VOC_NAMES
-from icvos.types import Category
+from icvos.types import RLE, Category
 
 Labels = NDArray[np.uint8]  # (H, W): a COCO class id, 0 for none, 255 for void
 STANDARD = {"coco": "val2014", "pascal": "val"}  # the field's pictures
@@ -49,6 +50,15 @@ class Pool(Protocol):
         """The picture's path below the root; None where it is not there."""
         ...
 
+    @property
+    def faults(self) -> Sequence[Finding]:
+        """What is left out of the annotations, each with its reason."""
+        ...
+
+    def unusable(self, stem: str) -> bool:
+        """Whether an annotation of a picture cannot be read, so that nobody knows what is where in it."""
+        ...
+
     def labels(self, stem: str) -> Labels:
         """What is where in a picture that is there.
 
@@ -59,7 +69,10 @@ class Pool(Protocol):
 
 
 class CocoPool:
-    """COCO 2014 or 2017. The label map is the field's: annotations painted over one another in the order of their ids, without crowds."""
+    """COCO 2014 or 2017. The label map is the field's: annotations painted over one another in the order of their ids, without crowds.
+
+    Polygons are filled as the field's lists have it (`cv2.fillPoly`, the outline's own pixels are inside), run lengths are exact.
+    """
 
     source = "coco"
 
@@ -67,60 +80,88 @@ class CocoPool:
         """Open it.
 
         Args:
-            root: with ``annotations/instances_<split>.json`` and ``<split>/``.
+            root: with ``annotations/instances_<split>.json`` and ``<split>/`` or ``images/<split>/``.
             split: which pictures, where no list says; by default val2014, or val2017 where there is no other.
             listed: the pictures by class. Names of 2014 are looked for in a tree of 2017, too: their numbers are the same.
 
         Raises:
-            DataError: the annotations are not there, or not COCO's.
-            UserInputError: packages to read them are missing.
+            DataError: the annotations are not there, or not COCO's, or two of their pictures go by one name.
         """
-        try:
-            from icvos.training.coco_index import CocoIndex
-        except ModuleNotFoundError as error:
-            raise missing_package("reading COCO's annotations", error, "train") from error
+        from icvos.training.coco_index import CocoIndex
+
         there = [name for name in ("val2014", "val2017", "train2017") if (root / "annotations" / f"instances_{name}.json").is_file()]
         chosen = there if listed is not None else [split] if split else there[:1]
         if not chosen or not all((root / "annotations" / f"instances_{name}.json").is_file() for name in chosen):
             raise DataError("no COCO annotations", root, expected=f"annotations/instances_{split or 'val2014'}.json", fix="check --coco")
-        self._indices = {name: CocoIndex(root / "annotations" / f"instances_{name}.json") for name in chosen}
-        self._places: dict[int, tuple[str, int]] = {}
-        for name, index in self._indices.items():
-            for place, file in enumerate(index.arrays["names"].astype(str).tolist()):
-                self._places.setdefault(_number(file), (name, place))
-        self._files = {name: {path.name for path in data_in(root / name, PICTURES)} for name in chosen}
+        self._paths = {name: root / "annotations" / f"instances_{name}.json" for name in chosen}
+        self._indices = {name: CocoIndex(path) for name, path in self._paths.items()}
+        self._places = self._numbered()
+        self._files = {name: SplitFiles(root, name) for name in chosen}
         self.kind = chosen[0] if listed is None else STANDARD["coco"]
         self.renamed = listed is not None and "val2014" not in there  # 2014's names, found in a tree of 2017
         self.members = listed if listed is not None else self._by_area(chosen[0])
 
+    @property
+    def faults(self) -> list[Finding]:
+        """What is left out of the annotations, each with its reason."""
+        return [fault for index in self._indices.values() for fault in index.faults]
+
     def file(self, stem: str) -> str | None:
         """See `Pool`."""
         split, place = self._places.get(_number(stem), ("", 0))
-        name = str(self._indices[split].arrays["names"][place], "ascii") if split else ""
-        return f"{split}/{name}" if split and name in self._files[split] else None
+        return self._files[split].find(self._indices[split].name(place)) if split else None
+
+    def unusable(self, stem: str) -> bool:
+        """See `Pool`."""
+        split, place = self._places.get(_number(stem), ("", 0))
+        return bool(split) and self._indices[split].is_broken(place)
 
     def labels(self, stem: str) -> Labels:
         """See `Pool`."""
         split, place = self._places[_number(stem)]
         return self._painted(split, place)
 
+    def _numbered(self) -> dict[int | str, tuple[str, int]]:
+        """Where each picture's entry is. The years share their pictures, and 2014's go first; two files of one year must not."""
+        places: dict[int | str, tuple[str, int]] = {}
+        for split, index in self._indices.items():
+            for place, name in enumerate(index.names):
+                other, number = places.setdefault(_number(name), (split, place))
+                if (other, number) != (split, place) and other[-4:] == split[-4:]:
+                    where = f"{self._paths[other]}, {self._indices[other].name(number)}, and {self._paths[split]}, {name}"
+                    raise DataError("two pictures of one name", where, Path(name).stem, "each name once", "take one of them out")
+        return places
+
     def _painted(self, split: str, place: int) -> Labels:
         index = self._indices[split]
         labels = np.zeros(index.size(place), np.uint8)
-        for category, outlines in index.outlines(place):
-            for outline in outlines:
+        for category, shape in index.shapes(place):
+            if isinstance(shape, RLE):
+                labels[decode_rle(shape)] = category
+                continue
+            for outline in shape:
                 points = np.asarray(outline).reshape(-1, 2).round().astype(np.int32)
                 cv2.fillPoly(labels, [points], category)
         return labels
 
     def _by_area(self, split: str) -> dict[Category, list[str]]:
-        """The pictures that show enough of a class; the areas are counted once and kept."""
-        folder = self._indices[split].folder
-        names = self._indices[split].arrays["names"].astype(str).tolist()
+        """The pictures that show enough of a class; the areas are counted once and kept.
+
+        Of a picture with an annotation that cannot be read nobody knows the areas, so it stands here for each class it shows.
+        """
+        index = self._indices[split]
         kept: list[dict[str, int]] = kept_json(
-            folder and folder.parent / "painted.json", lambda: [_areas(self._painted(split, place)) for place in range(len(names))]
+            index.folder and index.folder / "painted.json",
+            lambda: [self._painted_areas(split, place) for place in range(len(index.names))],
         )
-        return _members((Path(name).stem, areas) for name, areas in zip(names, kept, strict=True))
+        return _members((Path(name).stem, areas) for name, areas in zip(index.names, kept, strict=True))
+
+    def _painted_areas(self, split: str, place: int) -> dict[str, int]:
+        index = self._indices[split]
+        height, width = index.size(place)
+        if index.is_broken(place):
+            return {str(id_): max(height * width, LEAST) for id_ in index.categories(place)}
+        return _areas(self._painted(split, place))
 
 
 class PascalPool:
@@ -128,6 +169,7 @@ class PascalPool:
 
     source = "pascal"
     members: Mapping[Category, Sequence[str]]
+    faults: Sequence[Finding] = ()
 
     def __init__(self, root: Path, listed: Listed | None = None) -> None:
         """Open it. Without a list, the pictures are those of ``ImageSets/Segmentation/val.txt``, or all where there is none.
@@ -156,6 +198,10 @@ class PascalPool:
         """See `Pool`."""
         image = self._images.get(stem) if stem in self._masks else None
         return f"JPEGImages/{image.name}" if image else None
+
+    def unusable(self, stem: str) -> bool:
+        """See `Pool`: a mask that cannot be read is refused."""
+        return False
 
     def labels(self, stem: str) -> Labels:
         """See `Pool`."""
@@ -204,10 +250,15 @@ def absent(pool: Pool, classes: Iterable[Category]) -> list[Finding]:
     return [Finding("absent-picture", stem, "no file", "the listed picture", "complete the data") for stem in stems if not pool.file(stem)]
 
 
-def _number(name: str) -> int:
-    """The id that a picture of COCO has in its name, of 2014 or of 2017."""
-    digits = Path(name).stem[-12:]
-    return int(digits) if digits.isdecimal() else -1
+def left_out(pool: Pool, classes: Iterable[Category]) -> set[str]:
+    """Pictures that could be asked for these classes if all of their annotations could be read."""
+    return {stem for category in classes for stem in pool.members.get(category, ()) if pool.unusable(stem)}
+
+
+def _number(name: str) -> int | str:
+    """The id that a picture of COCO has in its name, of 2014 or of 2017; another picture's name without its suffix."""
+    stem = Path(name).stem
+    return int(stem[-12:]) if stem[-12:].isdecimal() else stem
 
 
 def _areas(labels: Labels) -> dict[str, int]:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from icvos.benchmark import EPISODES, MANIFEST, Name, RelativePath, Sha256, Side, tube_id
 from icvos.categories import BY_ID
@@ -57,6 +57,13 @@ class ImageManifest(_Record):
     classes: tuple[str, ...] = Field(min_length=1)
     left_out: tuple[str, ...] = ()  # classes of the fold without enough pictures
     absent: int = 0  # listed pictures that were not on disk
+    unreadable: int = 0  # pictures whose annotations could not all be read
+
+    @model_serializer(mode="wrap")
+    def _as_ever(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Manifests of sound data stay as they were before `unreadable` was counted."""
+        said: dict[str, Any] = write(self)
+        return said if self.unreadable else {name: value for name, value in said.items() if name != "unreadable"}
 
 
 class PictureRecord(_Record):

@@ -168,6 +168,7 @@ def summarise(rows: Sequence[EpisodeCounts], release: ImageRelease, card: Mappin
     few = f"{many(len(manifest.left_out), 'class', 'classes')} with too few pictures left out: {', '.join(manifest.left_out)}"
     said = [few] if manifest.left_out else []
     said += [f"{many(manifest.absent, 'listed picture')} absent"] if manifest.absent else []
+    said += [f"{many(manifest.unreadable, 'picture')} with annotations that cannot be read left out"] if manifest.unreadable else []
     said += [f"classes that no episode asks for: {', '.join(unasked)}"] if unasked else []
     result = ImageResult(
         method=dict(card),

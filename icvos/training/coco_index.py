@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
 from icvos.cache import cached_folder, tell_nothing_kept
 from icvos.categories import BY_ID
-from icvos.errors import DataError, UserInputError
-from icvos.files import atomic_folder, read_data
-from icvos.masks import read_image_of_size
+from icvos.coco import Annotation, SplitFiles, read_instances, unreadable_segmentation
+from icvos.errors import DataError, Finding, UserInputError
+from icvos.files import atomic_folder, parse_json, to_json
+from icvos.masks import Shape, decode_rle, read_image_of_size, union_of_shapes
 from icvos.training.class_pictures import SMALLEST
-from icvos.types import Image, Mask, Size
+from icvos.types import RLE, Image, Mask, Size
 
-ARRAYS = ("heights", "widths", "names", "picture", "category", "area", "crowd", "first_outline", "outline_end", "coordinates")
+ARRAYS = (
+    "heights", "widths", "names", "picture", "category", "area", "crowd", "broken",
+    "first_outline", "outline_end", "coordinates", "runs_end", "runs",
+)  # fmt: skip
+FAULTS = "faults.json"
+_FORM = "index-2"  # another number for another form of the files in it
+
+
+class _Found(NamedTuple):
+    """What an instances file holds: the arrays, and the entries that are left out."""
+
+    arrays: dict[str, NDArray[Any]]
+    faults: tuple[Finding, ...]
 
 
 class CocoIndex:
-    """An instances file as arrays: ``heights``, ``widths``, ``names`` by picture, and where each picture's outlines are."""
+    """An instances file as arrays: ``heights``, ``widths``, ``names`` by picture, and where each picture's objects are."""
 
     def __init__(self, annotations: Path) -> None:
         """Open it; the first time the annotations are read and their index written.
 
         Raises:
-            DataError: the annotations are not COCO's.
+            DataError: the annotations are not COCO's, or an id stands twice.
         """
         self.annotations = annotations
-        self.folder, arrays = _index(annotations)
-        if self.folder is None:
-            self._mapped = arrays
+        self.folder, found = _index(annotations)
+        if found is not None:
+            self._read = found
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the arrays: whoever unpickles it maps them again, or reads them where none are kept."""
@@ -44,24 +54,59 @@ class CocoIndex:
 
     @property
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All of them, mapped."""
-        if "_mapped" not in self.__dict__:
-            kept = self.folder
-            self._mapped = {name: np.load(kept / f"{name}.npy", mmap_mode="r") for name in ARRAYS} if kept else _read(self.annotations)
-        return self._mapped
+        """All of them, mapped where they are kept."""
+        return self._found.arrays
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """The entries that are left out, each with its reason."""
+        return self._found.faults
+
+    @property
+    def _found(self) -> _Found:
+        if "_read" not in self.__dict__:
+            self._read = _kept(self.folder) if self.folder else _read(self.annotations)
+        return self._read
+
+    @property
+    def names(self) -> list[str]:
+        """What the annotations call each picture's file."""
+        return [str(name, "utf-8") for name in self.arrays["names"].tolist()]
 
     def size(self, picture: int) -> Size:
         """Height and width of a picture."""
         return int(self.arrays["heights"][picture]), int(self.arrays["widths"][picture])
 
-    def outlines(self, picture: int) -> Iterator[tuple[int, list[list[float]]]]:
-        """The annotations of a picture that are no crowds, in the order of their ids: the class, and polygons x, y, x, y, ..."""
+    def name(self, picture: int) -> str:
+        """What the annotations call a picture's file."""
+        return str(self.arrays["names"][picture], "utf-8")
+
+    def shapes(self, picture: int) -> Iterator[tuple[int, Shape]]:
+        """The annotations of a picture that are no crowds and not broken, in the order of their ids: the class, and where the object is."""
         arrays = self.arrays
         first, end = np.searchsorted(arrays["picture"], (picture, picture + 1))
         for annotation in range(first, end):
-            if not arrays["crowd"][annotation]:
-                numbers = range(arrays["first_outline"][annotation], arrays["first_outline"][annotation + 1])
-                yield int(arrays["category"][annotation]), [self._outline(number) for number in numbers]
+            if not (arrays["crowd"][annotation] or arrays["broken"][annotation]):
+                yield int(arrays["category"][annotation]), self._shape(annotation, picture)
+
+    def categories(self, picture: int) -> set[int]:
+        """The classes that a picture shows, also in crowds and in annotations that cannot be read."""
+        first, end = np.searchsorted(self.arrays["picture"], (picture, picture + 1))
+        return set(self.arrays["category"][first:end].tolist())
+
+    def is_broken(self, picture: int) -> bool:
+        """Whether an annotation of a picture that is no crowd cannot be read."""
+        arrays = self.arrays
+        first, end = np.searchsorted(arrays["picture"], (picture, picture + 1))
+        return bool((arrays["broken"][first:end] & ~arrays["crowd"][first:end]).any())
+
+    def _shape(self, annotation: int, picture: int) -> Shape:
+        ends = self.arrays["runs_end"]
+        begin, end = ends[annotation - 1] if annotation else 0, ends[annotation]
+        if end > begin:
+            return RLE(self.size(picture), self.arrays["runs"][begin:end].tobytes().decode("ascii"))
+        first = self.arrays["first_outline"]
+        return [self._outline(number) for number in range(first[annotation], first[annotation + 1])]
 
     def _outline(self, number: int) -> list[float]:
         ends = self.arrays["outline_end"]
@@ -79,34 +124,41 @@ class CocoClassPictures:
 
         Args:
             annotations: ``instances_train2017.json`` or another.
-            images: the folder of its pictures.
+            images: the folder of its pictures; where they lie elsewhere, as below ``images/``, they are found by `SplitFiles`.
             smallest: part of a picture's area that the instances of a class must cover together.
 
         Raises:
             DataError: the annotations are not COCO's, or none of their pictures is in the folder.
         """
-        self.images, self.index = images, CocoIndex(annotations)
-        arrays = self.index.arrays
-        there = {entry.name for entry in os.scandir(images)} if images.is_dir() else set()
-        self.pictures = np.flatnonzero([name in there for name in arrays["names"].astype(str).tolist()])
+        self.root, self.index = images.parent, CocoIndex(annotations)
+        arrays, names = self.index.arrays, self.index.names
+        files = SplitFiles(self.root, images.name)
+        found = [files.find(name) for name in names]
+        self.pictures = np.flatnonzero([file is not None for file in found])
+        self.files = np.array([file.encode() for file in found if file])
         if not len(self.pictures):
-            expected = ", ".join(arrays["names"][:2].astype(str))
+            expected = ", ".join(names[:2])
             raise DataError("none of the annotated pictures is there", images, expected=expected, fix="check --data")
         self._members = self._classes(arrays, smallest)
         self.categories: Mapping[int, str] = {category.id: category.name for category in BY_ID.values()}
 
     def _classes(self, arrays: Mapping[str, NDArray[Any]], smallest: float) -> dict[int, list[int]]:
-        """Class to numbers of pictures that hold enough of it and no crowd of it."""
+        """Class to numbers of pictures that hold enough of it, and neither a crowd of it nor an annotation that cannot be read."""
         place = np.full(len(arrays["names"]), -1)
         place[self.pictures] = np.arange(len(self.pictures))
         pairs = arrays["picture"].astype(np.int64) * 128 + arrays["category"]
         keys, inverse = np.unique(pairs, return_inverse=True)
         covered = np.bincount(inverse, arrays["area"], len(keys))
-        crowded = np.bincount(inverse, arrays["crowd"], len(keys)) > 0
+        blurred = np.bincount(inverse, arrays["crowd"] | arrays["broken"], len(keys)) > 0
         picture, category = keys // 128, keys % 128
         sizes = arrays["heights"][picture].astype(np.float64) * arrays["widths"][picture]
-        good = (covered >= smallest * sizes) & ~crowded & (place[picture] >= 0)
+        good = (covered >= smallest * sizes) & ~blurred & (place[picture] >= 0)
         return {int(id_): place[picture[good & (category == id_)]].tolist() for id_ in np.unique(category[good])}
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """What is left out of the annotations, each with its reason."""
+        return self.index.faults
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -116,111 +168,112 @@ class CocoClassPictures:
         return self._members.get(category, [])
 
     def showing(self, category: int) -> Sequence[int]:
-        """See `ClassPictures`; a crowd shows its class, too."""
+        """See `ClassPictures`; a crowd shows its class, too, and so does an annotation that cannot be read."""
         arrays = self.index.arrays
         return np.flatnonzero(np.isin(self.pictures, arrays["picture"][arrays["category"] == category])).tolist()
 
     def image(self, picture: int) -> Image:
         """See `ClassPictures`."""
-        place = int(self.pictures[picture])
-        return read_image_of_size(self.images / str(self.index.arrays["names"][place], "ascii"), self.index.size(place))
+        size = self.index.size(int(self.pictures[picture]))
+        return read_image_of_size(self.root / str(self.files[picture], "utf-8"), size)
 
     def mask(self, picture: int, category: int) -> Mask:
         """See `ClassPictures`."""
         wanted = int(self.pictures[picture])
+        shapes = [shape for own, shape in self.index.shapes(wanted) if own == category]
         size = self.index.size(wanted)
-        outlines = [outline for own, parts in self.index.outlines(wanted) if own == category for outline in parts]
-        if not outlines:
-            return np.zeros(size, np.bool_)
-        mask: Mask = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(outlines, *size))) > 0
-        return mask
+        return decode_rle(union_of_shapes(shapes, size)) if shapes else np.zeros(size, np.bool_)
 
 
-def _index(annotations: Path) -> tuple[Path | None, dict[str, NDArray[Any]]]:
-    """The folder of the arrays, made if it is not there; or None and the arrays, where nothing can be kept."""
+def _kept(folder: Path) -> _Found:
+    path = folder / FAULTS
+    faults = tuple(Finding(**fault) for fault in parse_json(path.read_bytes(), path))
+    return _Found({name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}, faults)
+
+
+def _index(annotations: Path) -> tuple[Path | None, _Found | None]:
+    """The folder of the arrays, made if it is not there; or what is in the annotations, where nothing can be kept."""
     stat = annotations.stat()
     kept_in = cached_folder("coco", annotations, (stat.st_size, stat.st_mtime_ns))
-    folder = kept_in and kept_in / "index"
+    folder = kept_in and kept_in / _FORM
     if folder and folder.is_dir():
-        return folder, {}
-    arrays = _read(annotations)
+        return folder, None
+    found = _read(annotations)
     if folder is None:
-        return None, arrays
+        return None, found
     try:
         with atomic_folder(folder) as part:
-            for name, values in arrays.items():
+            for name, values in found.arrays.items():
                 np.save(part / f"{name}.npy", values)
+            (part / FAULTS).write_text(to_json([fault.as_dict() for fault in found.faults]))
     except (UserInputError, OSError) as error:
         if not folder.is_dir():  # else somebody else was faster, and has the same
             tell_nothing_kept(folder.parent, getattr(error, "found", "") or str(error))
-            return None, arrays
-    return folder, {}
+            return None, found
+    return folder, None
 
 
-class _Picture(msgspec.Struct, gc=False):
-    id: int
-    height: int
-    width: int
-    file_name: str
-
-
-class _Annotation(msgspec.Struct, gc=False):
-    id: int
-    image_id: int
-    category_id: int
-    area: float
-    segmentation: msgspec.Raw  # left as it is written: all outlines of COCO as Python's numbers would take gigabytes
-    iscrowd: int = 0
-
-
-class _Instances(msgspec.Struct):
-    images: list[_Picture]
-    annotations: list[_Annotation]
-
-
-def _read(annotations: Path) -> dict[str, NDArray[Any]]:
-    """The arrays; annotations stand in the order of their pictures, the outlines of each one after the other."""
-    data = read_data(annotations)
-    try:
-        found = msgspec.json.decode(data, type=_Instances)
-        unknown = sorted({item.category_id for item in found.annotations} - set(BY_ID))
-        if unknown:
-            raise ValueError(f"category_id {unknown[0]} is none of COCO's {len(BY_ID)}")
-        images = sorted(found.images, key=lambda image: image.id)
-        place = {image.id: number for number, image in enumerate(images)}
-        ordered = sorted(found.annotations, key=lambda item: (place[item.image_id], item.id))
-        columns = {
-            "heights": np.array([image.height for image in images], np.int32),
-            "widths": np.array([image.width for image in images], np.int32),
-            "names": np.array([image.file_name.encode("ascii") for image in images]),
-            "picture": np.array([place[item.image_id] for item in ordered], np.int32),
-            "category": np.array([item.category_id for item in ordered], np.int16),
-            "area": np.array([item.area for item in ordered], np.float32),
-            # what is no polygon is taken for a crowd: its outline is not kept
-            "crowd": np.array([bool(item.iscrowd) or not _is_polygons(item.segmentation) for item in ordered]),
-        }
-        return columns | _outlines([item.segmentation for item in ordered])
-    except (msgspec.MsgspecError, KeyError, ValueError, OverflowError) as error:
-        said = f"{type(error).__name__}: {error}"
-        raise DataError("not COCO instance annotations", annotations, said, "images, annotations", "fetch the file again") from error
-
-
-def _is_polygons(segmentation: msgspec.Raw) -> bool:
-    return bytes(memoryview(segmentation)[:1]) == b"["
-
-
-def _outlines(segmentations: Sequence[msgspec.Raw]) -> dict[str, NDArray[Any]]:
-    """All outlines one after the other, and where each and each annotation's begin."""
-    read = msgspec.json.Decoder(list[list[float]]).decode
-    counts, lengths, flat = array("q"), array("q"), array("d")
-    for segmentation in segmentations:
-        outlines = read(segmentation) if _is_polygons(segmentation) else []
-        counts.append(len(outlines))
-        for outline in outlines:
-            lengths.append(len(outline))
-            flat.extend(outline)
-    return {
-        "first_outline": np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64),
-        "outline_end": np.cumsum(lengths, dtype=np.int64),
-        "coordinates": np.frombuffer(flat, np.float64) if flat else np.zeros(0),
+def _read(annotations: Path) -> _Found:
+    """The arrays, and what is left out; annotations stand in the order of their pictures, the outlines of each one after the other."""
+    found = read_instances(annotations, ("images", "annotations"))
+    place = {picture.id: number for number, picture in enumerate(found.pictures)}
+    writer = _Shapes()
+    areas, broken, faults = array("f"), bytearray(), list(found.faults)
+    for annotation in found.annotations:
+        size = found.pictures[place[annotation.image_id]].size
+        shape, area, fault = _seen(annotation, size)
+        writer.add(shape)
+        areas.append(area)
+        broken.append(fault is not None)
+        if fault is not None:
+            faults.append(unreadable_segmentation(annotations, annotation, fault))
+    columns = {
+        "heights": np.array([picture.height for picture in found.pictures], np.int32),
+        "widths": np.array([picture.width for picture in found.pictures], np.int32),
+        "names": np.array([picture.name.encode() for picture in found.pictures]),
+        "picture": np.array([place[annotation.image_id] for annotation in found.annotations], np.int32),
+        "category": np.array([annotation.category_id for annotation in found.annotations], np.int16),
+        "area": np.array(areas, np.float32),
+        "crowd": np.array([bool(annotation.iscrowd) for annotation in found.annotations], np.bool_),
+        "broken": np.array(broken, np.bool_),
     }
+    return _Found(columns | writer.arrays(), tuple(faults))
+
+
+def _seen(annotation: Annotation, size: Size) -> tuple[Shape, float, str | None]:
+    """Where an annotation's object is, its area, and why nobody can say so; where a crowd is is not kept."""
+    try:
+        shape = [] if annotation.iscrowd else annotation.shape(size)
+        return shape, annotation.covered(size), None
+    except ValueError as error:
+        return [], 0.0, str(error)
+
+
+class _Shapes:
+    """Where objects are, annotation by annotation: all outlines one after the other, all run lengths too, and where each begins."""
+
+    def __init__(self) -> None:
+        self._counts, self._lengths, self._flat = array("q"), array("q"), array("d")
+        self._runs, self._ends = bytearray(), array("q")
+
+    def add(self, shape: Shape) -> None:
+        """The next annotation's; nothing of a crowd."""
+        if isinstance(shape, RLE):
+            self._runs += shape.counts.encode("ascii")
+            self._counts.append(0)
+        else:
+            self._counts.append(len(shape))
+            for outline in shape:
+                self._lengths.append(len(outline))
+                self._flat.extend(outline)
+        self._ends.append(len(self._runs))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of them."""
+        return {
+            "first_outline": np.concatenate([[0], np.cumsum(self._counts, dtype=np.int64)]).astype(np.int64),
+            "outline_end": np.cumsum(self._lengths, dtype=np.int64),
+            "coordinates": np.array(self._flat, np.float64),
+            "runs_end": np.array(self._ends, np.int64),
+            "runs": np.frombuffer(bytes(self._runs), np.uint8),
+        }

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from icvos.errors import DataError
 from icvos.files import read_json
-from icvos.masks import read_ids, read_image, read_image_of_size
+from icvos.masks import checked_segmentation, decode_rle, read_ids, read_image, read_image_of_size
 from icvos.names import MASKS, PICTURES, by_stem
-from icvos.types import Image, Mask, Size
+from icvos.types import RLE, Image, Mask, Size
 
 VOID = 255  # of VOC masks: belongs to no class
 SMALLEST_OBJECT = 0.005  # of the picture's area: smaller ones teach little at 256 pixels
@@ -66,7 +66,13 @@ def _class_masks(values: NDArray[np.uint8]) -> list[Mask]:
 
 
 def _coco_mask(annotation: dict[str, Any], size: Sequence[int]) -> Mask:
-    polygons = [np.round(np.reshape(outline, (-1, 2))).astype(np.int32) for outline in annotation["segmentation"]]
+    try:
+        shape = checked_segmentation(annotation["segmentation"], (size[0], size[1]))
+    except ValueError as error:
+        raise DataError("a malformed segmentation", f"annotation {annotation.get('id', '?')}", str(error), fix="mend it") from error
+    if isinstance(shape, RLE):
+        return decode_rle(shape)
+    polygons = [np.round(np.reshape(outline, (-1, 2))).astype(np.int32) for outline in shape]
     canvas = np.zeros(tuple(size), np.uint8)
     cv2.fillPoly(canvas, polygons, 1)
     return canvas > 0
@@ -87,7 +93,7 @@ def voc_pictures(root: Path) -> list[Picture]:
 
 
 def coco_pictures(annotations: Path, images: Path) -> list[Picture]:
-    """The pictures of a COCO instances file whose images are on disk, with their outlined (not crowd) objects.
+    """The pictures of a COCO instances file whose images are on disk, with their objects that are no crowds.
 
     Raises:
         DataError: the file is not COCO's, or no image of it is on disk.
@@ -95,7 +101,7 @@ def coco_pictures(annotations: Path, images: Path) -> list[Picture]:
     content = read_json(annotations)
     outlined: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for item in content["annotations"]:
-        if not item.get("iscrowd") and isinstance(item["segmentation"], list):
+        if not item.get("iscrowd"):
             outlined[item["image_id"]].append(item)
     pictures = [
         Picture(f"coco-{item['id']}", images / item["file_name"], annotations=tuple(outlined[item["id"]]), size=_stated_size(item))

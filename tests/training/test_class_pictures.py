@@ -103,11 +103,13 @@ def test_what_is_not_coco(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     content["annotations"][0]["image_id"] = 77
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"not COCO instance annotations.*77"):
-        open_class_pictures("coco", root)
+    assert [(fault.code, fault.found) for fault in CocoClassPictures(path, root / "train2017").faults] == [("unlisted-image", "image 77")]
     content["annotations"][0] |= {"image_id": 10, "category_id": 12}
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="category_id 12 is none of COCO's 80"):
+    assert [fault.found for fault in CocoClassPictures(path, root / "train2017").faults] == ["class 12"]
+    content["annotations"] = content["annotations"][:1]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"not COCO instance annotations: .*1 faults"):
         open_class_pictures("coco", root)
     path.write_text("{}")
     with pytest.raises(DataError, match="not COCO instance annotations"):
