@@ -60,7 +60,7 @@ def located(sources: Iterable[str], known: Mapping[str, Path], said: Mapping[str
     """
     here = {name: root for name, root in known.items() if root.is_dir()} | dict(said)
     found = {**known, **known_roots(name for name in sources if name not in here), **here}
-    return {name: root.absolute() for name, root in found.items()}  # whatever becomes the working folder
+    return {name: root.absolute() if root.is_dir() else root for name, root in found.items()}  # whatever becomes the working folder
 
 
 def known_roots(sources: Iterable[str]) -> dict[str, Path]:

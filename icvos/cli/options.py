@@ -223,7 +223,7 @@ def all_roots(names: Iterable[str], where: Where) -> dict[str, Path]:
     names = list(names)
     chosen = chosen_roots(names, where)
     roots = known_roots(name for name in names if name not in chosen) | chosen
-    return {name: root.absolute() for name, root in roots.items()}  # whatever becomes the working folder
+    return {name: root.absolute() if root.is_dir() else root for name, root in roots.items()}  # whatever becomes the working folder
 
 
 def source_roots(names: Iterable[str], where: Where) -> dict[str, Path]:

@@ -142,8 +142,9 @@ def chosen_methods(said: str, compute: Compute, workers: int | None) -> list[Loa
 
 
 def _is_one_file(said: str) -> bool:
-    """Whether this names one file, which may have commas in its name."""
-    return Path(said).is_file() or Path(said.rpartition(":")[0]).is_file()
+    """Whether this names one file, which may have commas in its name; files are not mixed with installed methods."""
+    parts = said.split(",")
+    return ".py" in said and (Path(said.rpartition(":")[0]).is_file() or not all(".py" in part for part in parts))
 
 
 def _all_embedded(compute: Compute) -> list[LoadedMethod]:
