@@ -16,7 +16,7 @@ from icvos.handed_in.masks import Leniency
 from icvos.protocol import protocol_named
 from icvos.results import IMAGE_FORMAT, Result
 from icvos.scored import Release, score_store
-from icvos.store import PredictionStore
+from icvos.store import PREDICTIONS, PredictionStore
 
 Opener: TypeAlias = Callable[[PredictionStore, str], Release]  # of the masks, and the digest that the result names
 
@@ -39,10 +39,11 @@ class Rescored:
 
 
 def masks_beside(result: Path) -> PredictionStore | None:
-    """The run, or the folder of masks, in whose ``results/`` a result's file lies; None where there is none."""
-    if store := PredictionStore.behind(result):
-        return store
-    store = PredictionStore(result.resolve().parent.parent, None)
+    """The run in whose ``results/`` a result's file lies, with or without a `run.json`; None where there are no ``predictions/``."""
+    root = result.resolve().parent.parent
+    if not (root / PREDICTIONS).is_dir():
+        return None
+    store = PredictionStore.behind(result) or PredictionStore(root, None)
     return store if store.episode_ids() else None
 
 
@@ -67,8 +68,8 @@ def rescore(path: Path, open_release: Opener, *, workers: int | None = None) -> 
         fix = "give its own with --benchmark DIR"
         raise UserInputError("the result is of another release", path, digest[:12], release.label, fix)
     if store.key and store.key.digest != digest:
-        fix = "score the run itself"
-        raise UserInputError("the run was made on another release", store.root, store.key.digest[:12], release.label, fix)
+        found, fix = store.key.digest[:12], "score the run itself with `icvos score`"
+        raise UserInputError("the run was made on another release", store.root, found, release.label, fix)
     images = isinstance(release, ImageRelease)
     leniency = Leniency(masks_were_missing(notes), Leniency.of(notes).resize) if images else Leniency.of(notes)
     badge: Badge = "rerun" if result and result.badge_here == "rerun" else "rescored"

@@ -90,6 +90,7 @@ def test_people_are_told_how_many_frames_of_each_clip_were_found(icvos: Icvos, t
     manifest = Benchmark.open(tmp_path / "R").manifest
     assert [(clip.source, clip.name) for clip in manifest.clips] == [("davis", "rex"), ("ic-vos", "tom")]
     assert set(manifest.sources) == {"davis", "ic-vos", "coco"}
+    assert manifest.name == "davis-ic-vos-imported"
     assert icvos("verify", tmp_path / "R").code == 0
 
 
