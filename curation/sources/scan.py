@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from icvos.cache import cache_folder, keep_text, usable_cache
 from icvos.errors import DataError, Finding
 from icvos.files import parse_json, read_data, sha256_text
-from icvos.masks import size_text, unreadable_mask
+from icvos.masks import size_text, turned_fix, unreadable_mask
 from icvos.png import PngError, read_scanlines, values_of
-from icvos.types import Clip, Size
+from icvos.types import Clip, Frame, Size
 
 VOID = 255
 _ROOM = "scans-1"  # another number for another form of the files in it
@@ -72,9 +72,9 @@ def scan(clip: Clip) -> ClipScan:
     Raises:
         DataError: masks cannot be read, or have another size than the clip; its findings are all of them.
     """
-    masks = [frame.mask for frame in clip.frames if frame.mask]
-    found = scan_masks(masks)
-    if faults := [fault for path, mask in zip(masks, found, strict=True) if (fault := _mask_fault(path, mask, clip.size))]:
+    frames = [frame for frame in clip.frames if frame.mask]
+    found = scan_masks([frame.mask for frame in frames if frame.mask])
+    if faults := [fault for frame, mask in zip(frames, found, strict=True) if (fault := _mask_fault(frame, mask, clip.size))]:
         what = "masks that cannot be read" if all(fault.code == "unreadable" for fault in faults) else "masks that do not fit their clip"
         raise DataError(what, faults[0].where, f"{len(faults)} faults", "none", faults[0].fix, faults)
     areas = iter([_areas(mask, clip) for mask in found if isinstance(mask, MaskScan)])
@@ -86,11 +86,13 @@ def unreadable(error: DataError) -> Finding:
     return Finding("unreadable", error.where, error.found or error.what, error.expected or "a whole file", error.fix)
 
 
-def _mask_fault(path: Path, mask: MaskScan | DataError, size: Size) -> Finding | None:
+def _mask_fault(frame: Frame, mask: MaskScan | DataError, size: Size) -> Finding | None:
     if isinstance(mask, DataError):
         return unreadable(mask)
-    expected = f"{size_text(size)}, as the frames"
-    return Finding("size", str(path), size_text(mask.size), expected, "fetch the sequence again") if mask.size != size else None
+    if mask.size == size:
+        return None
+    fix = turned_fix(frame.image, mask.size) or "fetch the sequence again"
+    return Finding("size", str(frame.mask), size_text(mask.size), f"{size_text(size)}, as the frames", fix)
 
 
 def _areas(mask: MaskScan, clip: Clip) -> Areas:
