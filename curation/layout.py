@@ -16,7 +16,7 @@ from curation.sources.scan import scan_masks, unreadable
 from icvos.benchmark import Benchmark
 from icvos.categories import at_official_position, official_position
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import make_folder, map_files, read_data, write_bytes
+from icvos.files import AnyPath, make_folder, map_files, read_data, write_bytes
 from icvos.masks import image_size, read_tube_masks
 from icvos.png import encode_png
 from icvos.types import Category, Clip, Frame, Size, Tube
@@ -24,7 +24,7 @@ from icvos.types import Category, Clip, Frame, Size, Tube
 IMPORTED = "ic-vos"  # the source's name of an imported tree
 
 
-def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+def materialise(benchmark: Benchmark, folder: AnyPath, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
     """Lay a release out as the official tree; returns the number of files that had to be written.
 
     Frames are hard-linked, or copied where that cannot be; masks are 1-bit PNGs, which the released loader reads as 0
@@ -34,6 +34,7 @@ def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, 
         DataError: a source file is not the one that the release names.
         UserInputError: the disk is full, or the folder cannot be written.
     """
+    folder = Path(folder)
     tubes = list(benchmark.tubes.values())
     names = _video_names(tubes)
     images: dict[Path, Frame] = {}
@@ -77,13 +78,14 @@ def _place_masks(frame: Frame, wanted: Mapping[Path, Tube]) -> int:
     return len(wanted)
 
 
-def read_official_tree(root: Path) -> list[Tube]:
+def read_official_tree(root: AnyPath) -> list[Tube]:
     """The tubes of a tree in the official layout, sorted by id.
 
     Raises:
         UserInputError: there is no such folder.
         DataError: it is not such a tree; the error lists every fault.
     """
+    root = Path(root)
     if not root.is_dir():
         raise UserInputError("no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path")
     videos = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))

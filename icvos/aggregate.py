@@ -16,7 +16,7 @@ from icvos import __version__
 from icvos.benchmark import Benchmark
 from icvos.cards import seen_in_training
 from icvos.errors import Finding
-from icvos.files import to_json, write_text
+from icvos.files import AnyPath, to_json, write_text
 from icvos.metrics import decay, recall
 from icvos.protocol import ScoringProtocol
 from icvos.results import Badge, Coverage, Result, Scores, TubeScores
@@ -106,11 +106,12 @@ def method_card(name: str) -> dict[str, Any]:
     return asdict(MethodCard(name, summary="masks handed in"))
 
 
-def save(result: Result, tables: Iterable[TubeTable], store: PredictionStore, folder: Path) -> Path:
+def save(result: Result, tables: Iterable[TubeTable], store: PredictionStore, folder: AnyPath) -> Path:
     """Write the result, its frame scores and the run's timing into `folder`; returns the result's path.
 
     The result is written last: where it is, the others are.
     """
+    folder = Path(folder)
     timings = list(store.timings())
     if timings:
         totals = {

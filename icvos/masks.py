@@ -14,14 +14,14 @@ from PIL import UnidentifiedImageError
 from pycocotools import mask as coco_mask
 
 from icvos.errors import DataError
-from icvos.files import read_data
+from icvos.files import AnyPath, read_data
 from icvos.png import PngError, decode_png
 from icvos.types import RLE, Encoding, Frame, Image, Mask, Size, Tube
 
 _FEW_OBJECTS = 16  # up to here comparing with each is faster than looking every pixel up in a table
 
 
-def read_image(path: Path, sha256: str = "", at_least: Size | None = None) -> Image:
+def read_image(path: AnyPath, sha256: str = "", at_least: Size | None = None) -> Image:
     """The picture at `path`, (H, W, 3) RGB uint8; EXIF rotation is not applied, as in the data sets' own tools.
 
     Where a smaller size is enough, `at_least` lets a JPEG be decoded at a half, a quarter or an eighth that is no smaller.
@@ -29,6 +29,7 @@ def read_image(path: Path, sha256: str = "", at_least: Size | None = None) -> Im
     Raises:
         DataError: no such file, it is not a picture, or its sha256 is another one.
     """
+    path = Path(path)
     data = read_data(path, sha256)
     try:
         with PillowImage.open(BytesIO(data)) as picture:
@@ -39,12 +40,13 @@ def read_image(path: Path, sha256: str = "", at_least: Size | None = None) -> Im
         raise _unreadable("image", path, error, "a whole JPEG or PNG") from error
 
 
-def image_size(path: Path) -> Size:
+def image_size(path: AnyPath) -> Size:
     """Height and width of the picture at `path`, from its header alone.
 
     Raises:
         DataError: no such file, or it is not a picture.
     """
+    path = Path(path)
     try:
         with PillowImage.open(path) as picture:
             return picture.height, picture.width
@@ -54,12 +56,13 @@ def image_size(path: Path) -> Size:
         raise _unreadable("image", path, error, "a whole JPEG or PNG") from error
 
 
-def read_ids(path: Path, sha256: str = "") -> NDArray[np.uint8]:
+def read_ids(path: AnyPath, sha256: str = "") -> NDArray[np.uint8]:
     """The values of an annotation PNG as they are stored (palette indices or grey levels), (H, W) uint8.
 
     Raises:
         DataError: no such file, it is not a one-channel PNG of at most 8 bits, or its sha256 is another one.
     """
+    path = Path(path)
     data = read_data(path, sha256)
     try:
         return decode_png(data)

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from icvos.cards import card_faults
 from icvos.errors import IcvosError, PluginError, UserInputError, did_you_mean
-from icvos.files import sha256_file
+from icvos.files import AnyPath, sha256_file
 from icvos.types import Compute, MethodCard, NeedsTruth, Segmenter, Source
 
 METHODS = "icvos.methods"
@@ -84,7 +84,7 @@ def _check_card(spec: str, card: MethodCard) -> None:
         raise PluginError("the method's card is wrong", f"{spec}, {fault.field}", fault.found, fault.expected, fault.fix)
 
 
-def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> list[Source]:
+def load_sources(roots: Mapping[str, AnyPath], resolution: str | None = None) -> list[Source]:
     """The sources of these names over their trees, in the order given.
 
     Args:
@@ -101,7 +101,7 @@ def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> li
     if resolution and not choosing:
         raise UserInputError("no choice of resolution", ", ".join(roots), found=resolution, fix="leave --resolution out")
     return [
-        cast(Source, factory(roots[name], resolution=resolution) if name in choosing else factory(roots[name]))
+        cast(Source, factory(Path(roots[name]), resolution=resolution) if name in choosing else factory(Path(roots[name])))
         for name, factory in factories.items()
     ]
 

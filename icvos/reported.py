@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icvos.errors import DataError
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 
 FORMAT = "icvos-reported/1"
 PAPER = Path(__file__).parent / "data" / "reported.json"
@@ -34,12 +34,13 @@ class ReportedRow:
         return f"printed {printed:.2f}, mean of J and F is {mean:.2f}" if abs(printed - mean) > _ROUNDING else ""
 
 
-def reported_rows(path: Path = PAPER) -> tuple[ReportedRow, ...]:
+def reported_rows(path: AnyPath = PAPER) -> tuple[ReportedRow, ...]:
     """The rows of a reported table, in its own order; without `path`, Table 4 of the paper.
 
     Raises:
         DataError: the file is not such a table.
     """
+    path = Path(path)
     data = read_json(path)
     found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
     if found != FORMAT:

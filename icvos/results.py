@@ -6,7 +6,7 @@ Scores lie in [0, 1]; percent appears only where a board is printed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from icvos.cards import card_faults, seen_clips
 from icvos.errors import DataError
-from icvos.files import read_json, to_json, write_text
+from icvos.files import AnyPath, read_json, to_json, write_text
 
 FORMAT = "icvos-result/1"
 IMAGE_FORMAT = "icvos-image-result/1"  # of `icvos.fewshot.results`
@@ -103,12 +103,13 @@ class Timing:
         return self.frames / self.seconds if self.seconds else None
 
     @classmethod
-    def load(cls, file: Path) -> Timing:
+    def load(cls, file: AnyPath) -> Timing:
         """The timing stored at `file`.
 
         Raises:
             DataError: it is no timing.
         """
+        file = Path(file)
         data = read_json(file)
         try:
             timing = cls(int(data["frames"]), float(data["seconds"]), int(data["peak_rss_bytes"]))
@@ -119,12 +120,13 @@ class Timing:
         return timing
 
     @classmethod
-    def beside(cls, path: Path) -> Timing | None:
+    def beside(cls, path: AnyPath) -> Timing | None:
         """The timing stored beside the result file `path` (``native@1.timing.json`` for ``native@1.json``), if any.
 
         Raises:
             DataError: the file is there and is no timing.
         """
+        path = Path(path)
         file = path.with_name(f"{path.stem}.timing.json")
         return cls.load(file) if file.exists() else None
 
@@ -168,17 +170,19 @@ class Result:
         """Those of `clips` that the method's card names as seen in training: contamination."""
         return seen_clips(self.method, self.clips)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the result to `path`, whole or not at all."""
+        path = Path(path)
         write_text(path, to_json(_plain(self)))
 
     @classmethod
-    def load(cls, path: Path) -> Result:
+    def load(cls, path: AnyPath) -> Result:
         """The result stored at `path`.
 
         Raises:
             DataError: it is not a result file of this format.
         """
+        path = Path(path)
         data = read_json(path)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
@@ -209,14 +213,14 @@ class Result:
         return result
 
 
-def find_results(roots: list[Path]) -> Iterator[Path]:
+def find_results(roots: Iterable[AnyPath]) -> Iterator[Path]:
     """Every result file ``NAME@VERSION.json`` below `roots` (a result file of any name may be given), sorted, each once.
 
     Raises:
         DataError: a root does not exist.
     """
     seen: set[Path] = set()
-    for root in roots:
+    for root in map(Path, roots):
         if not root.exists():
             raise DataError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
         for path in [root] if root.is_file() else sorted(root.rglob("*@*.json")):
@@ -225,8 +229,9 @@ def find_results(roots: list[Path]) -> Iterator[Path]:
                 yield path
 
 
-def is_image_result(path: Path) -> bool:
+def is_image_result(path: AnyPath) -> bool:
     """Whether a result file is about images and not about clips, so that the two never stand side by side."""
+    path = Path(path)
     data = read_json(path)
     return isinstance(data, dict) and data.get("format") == IMAGE_FORMAT
 

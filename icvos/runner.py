@@ -12,6 +12,7 @@ from typing import Protocol
 
 from icvos.benchmark import by_clip, tube_id
 from icvos.errors import Finding
+from icvos.files import AnyPath
 from icvos.parallel import core_count, in_processes
 from icvos.passes import Asked, ClipDone, answer_clip
 from icvos.propagate.base import warmed_up
@@ -93,12 +94,13 @@ def run_key(benchmark: Questions, method: LoadedMethod) -> RunKey:
     return RunKey(release, benchmark.digest, card.name, card.version, method.code, card.weights, card.precision)
 
 
-def open_store(benchmark: Questions, method: LoadedMethod, root: Path) -> PredictionStore:
+def open_store(benchmark: Questions, method: LoadedMethod, root: AnyPath) -> PredictionStore:
     """The store at `root` for this method on this release, made if it is not there.
 
     Raises:
         UserInputError: the folder belongs to another run.
     """
+    root = Path(root)
     return PredictionStore.create(root, run_key(benchmark, method), asdict(method.card), benchmark.path)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from icvos.errors import UserInputError, did_you_mean
+from icvos.files import AnyPath
 
 FILE = "icvos.toml"
 ENVIRONMENT = "ICVOS_DATA"
@@ -72,12 +73,13 @@ def known_roots(sources: Iterable[str]) -> dict[str, Path]:
     return load_settings(Path()).known_roots(folders) if folders else {}
 
 
-def roots_below(data: Path, folders: Mapping[str, str]) -> dict[str, Path]:
+def roots_below(data: AnyPath, folders: Mapping[str, str]) -> dict[str, Path]:
     """The folders of sources below a data folder, whichever way their names are cased.
 
     Raises:
         UserInputError: there is no such data folder.
     """
+    data = Path(data)
     if not data.is_dir():
         expected = "a folder with " + ", ".join(f"{folder}/" for folder in folders.values()) + " inside"
         raise UserInputError("no such data folder", data, expected=expected, fix=f"check --data, {ENVIRONMENT} and {FILE}")
@@ -85,12 +87,13 @@ def roots_below(data: Path, folders: Mapping[str, str]) -> dict[str, Path]:
     return {name: there[folder.lower()] for name, folder in folders.items() if folder.lower() in there}
 
 
-def load_settings(folder: Path) -> Settings:
+def load_settings(folder: AnyPath) -> Settings:
     """The settings of `folder`: its `icvos.toml`, if there is one; paths in it are taken from `folder`.
 
     Raises:
         UserInputError: the file is not TOML, or has an unknown or wrong entry.
     """
+    folder = Path(folder)
     path = folder / FILE
     if not path.is_file():
         return Settings()

@@ -15,7 +15,7 @@ from typing import Any
 
 from icvos.download import Progress, alone, download
 from icvos.errors import DataError, UserInputError, did_you_mean
-from icvos.files import make_folder, parse_json, read_json, sha256_file, to_json, write_text
+from icvos.files import AnyPath, make_folder, parse_json, read_json, sha256_file, to_json, write_text
 
 FORMAT = "icvos-weights/1"
 REGISTRY = Path(__file__).parent / "data" / "weights.json"
@@ -75,12 +75,13 @@ class _Record:
     mtime_ns: int
 
 
-def weight_files(path: Path = REGISTRY) -> dict[str, WeightFile]:
+def weight_files(path: AnyPath = REGISTRY) -> dict[str, WeightFile]:
     """The registry, name -> file, in its own order.
 
     Raises:
         DataError: the file is not a registry of weights, or an entry is not as it must be.
     """
+    path = Path(path)
     data = read_json(path)
     found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
     if found != FORMAT or not isinstance(data.get("files"), list):

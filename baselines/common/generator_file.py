@@ -16,7 +16,7 @@ from torch import Tensor
 from icvos.cards import NOT_TOLD
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError
-from icvos.files import atomic_file
+from icvos.files import AnyPath, atomic_file
 from icvos.training.class_pictures import VOC_NAMES
 from icvos.training.episodes import fold_categories
 
@@ -39,8 +39,9 @@ class GeneratorFile:
     backbone: Mapping[str, Tensor] = field(default_factory=dict)  # one of its own in the place of the registry's
 
 
-def write_generator(path: Path, content: GeneratorFile) -> None:
+def write_generator(path: AnyPath, content: GeneratorFile) -> None:
     """Write it in half precision, whole or not at all; the same content gives the same bytes."""
+    path = Path(path)
     named = {GENERATOR + name: value for name, value in content.generator.items()}
     named |= {SAM + name: value for name, value in content.sam_state.items()}
     named |= {BACKBONE + name: value for name, value in content.backbone.items()}
@@ -51,13 +52,14 @@ def write_generator(path: Path, content: GeneratorFile) -> None:
         stream.write(packed)
 
 
-def read_generator(path: Path, method: str) -> GeneratorFile:
+def read_generator(path: AnyPath, method: str) -> GeneratorFile:
     """Read what `write_generator` wrote, in single precision.
 
     Raises:
         UserInputError: there is no such file, or it is of another method.
         DataError: it is damaged, holds a NaN, or is no file of a prompt generator.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserInputError("no such file of weights", path, fix="check the path")
     try:

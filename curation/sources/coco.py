@@ -13,7 +13,7 @@ from curation.sources.catalogue import check_root
 from icvos.benchmark import plain_name
 from icvos.categories import BY_ID
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 from icvos.masks import image_size, rle_area, size_text, union_of_segmentations
 from icvos.types import RLE, Category, Size
 
@@ -43,7 +43,8 @@ class Coco:
 
     name = "coco"
 
-    def __init__(self, root: Path, split: str | None = None, min_area: int = MIN_AREA) -> None:
+    def __init__(self, root: AnyPath, split: str | None = None, min_area: int = MIN_AREA) -> None:
+        root = Path(root)
         check_root(self.name, root)
         self.root = root
         self.split = split or self._default_split()

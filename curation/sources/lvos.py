@@ -17,7 +17,7 @@ from curation.sources.faults import AGAIN, Listing
 from curation.sources.scan import VOID, MaskScan
 from curation.sources.tree import Tree, folders_in
 from icvos.errors import DataError, Finding
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 
 _META_AGAIN = "fetch the meta file again"
 
@@ -39,7 +39,7 @@ class _Lvos(Tree):
     every_frame = False
     counted = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: AnyPath) -> None:
         super().__init__(root)
         self.labels = lvos_labels()
         self._read: dict[Path, Ranges] = {}

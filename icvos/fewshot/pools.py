@@ -16,7 +16,7 @@ from icvos.errors import DataError, Finding, UserInputError, did_you_mean, missi
 from icvos.fewshot.folds import BENCHMARKS, voc_id
 from icvos.fewshot.lists import Listed, read_lists
 from icvos.fewshot.protocols import IGNORED, LEAST
-from icvos.files import map_files, parse_json, to_json, write_text
+from icvos.files import AnyPath, map_files, parse_json, to_json, write_text
 from icvos.masks import read_ids
 from icvos.training.class_pictures import VOC_NAMES
 from icvos.types import Category
@@ -61,7 +61,7 @@ class CocoPool:
 
     source = "coco"
 
-    def __init__(self, root: Path, split: str | None = None, listed: Listed | None = None) -> None:
+    def __init__(self, root: AnyPath, split: str | None = None, listed: Listed | None = None) -> None:
         """Open it.
 
         Args:
@@ -73,6 +73,7 @@ class CocoPool:
             DataError: the annotations are not there, or not COCO's.
             UserInputError: packages to read them are missing.
         """
+        root = Path(root)
         try:
             from icvos.training.coco_index import CocoIndex
         except ModuleNotFoundError as error:
@@ -127,7 +128,7 @@ class PascalPool:
     source = "pascal"
     members: Mapping[Category, Sequence[str]]
 
-    def __init__(self, root: Path, listed: Listed | None = None) -> None:
+    def __init__(self, root: AnyPath, listed: Listed | None = None) -> None:
         """Open it. Without a list, the pictures are those of ``ImageSets/Segmentation/val.txt``, or all where there is none.
 
         The field's list of PASCAL-5i follows from no rule of areas that we know, so that what is chosen by area is another pool:
@@ -136,6 +137,7 @@ class PascalPool:
         Raises:
             DataError: there are no masks, or one has a value that is no class of VOC.
         """
+        root = Path(root)
         self.root = root
         self._folder = next((part for part in ("SegmentationClassAug", "SegmentationClass") if (root / part).is_dir()), "")
         if not self._folder or not (root / "JPEGImages").is_dir():
@@ -172,7 +174,7 @@ for _category in BY_ID.values():
         _FROM_VOC[voc_id(_category)] = _category.id
 
 
-def open_pool(benchmark: str, root: Path, *, split: str | None = None, lists: Path | None = None) -> Pool:
+def open_pool(benchmark: str, root: AnyPath, *, split: str | None = None, lists: AnyPath | None = None) -> Pool:
     """The pictures of a benchmark.
 
     Args:
@@ -185,6 +187,8 @@ def open_pool(benchmark: str, root: Path, *, split: str | None = None, lists: Pa
         DataError: the tree or a list is not what it should be.
         UserInputError: an option that does not go with the others.
     """
+    root = Path(root)
+    lists = None if lists is None else Path(lists)
     if benchmark not in BENCHMARKS:
         raise UserInputError("unknown benchmark of images", benchmark, fix=did_you_mean(benchmark, BENCHMARKS))
     if not root.is_dir():

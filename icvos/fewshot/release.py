@@ -21,7 +21,7 @@ from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.fewshot.folds import FOLDS, fold_classes
 from icvos.fewshot.protocols import PROTOCOLS, VERSION, ImageProtocol
-from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
+from icvos.files import AnyPath, json_fault, parse_json, read_data, read_json, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle, decode_rle
 from icvos.types import RLE, Category, Clip, Episode, Frame, Mask, Support, Tube
@@ -96,18 +96,20 @@ class ImageRelease:
     place: Path | None  # where its pictures lie; None where nobody said
 
     @classmethod
-    def open(cls, path: Path, roots: Mapping[str, Path] | None = None) -> ImageRelease:
+    def open(cls, path: AnyPath, roots: Mapping[str, AnyPath] | None = None) -> ImageRelease:
         """Read the release in the folder `path`; `roots`, by source, override where its pictures lie.
 
         Raises:
             UserInputError: there is no release of images.
             DataError: its files are corrupt or do not fit together.
         """
+        path = Path(path)
         data = _files(path)
         manifest = _parsed(ImageManifest, parse_json(data[0], path / MANIFEST), str(path / MANIFEST))
         pictures = {one.name: one for one in _lines(PictureRecord, data[1], path / PICTURES)}
         records = _lines(ImageEpisodeRecord, data[2], path / EPISODES)
-        place = (roots or {}).get(manifest.source) or _remembered(path / ROOTS, manifest.source)
+        said = (roots or {}).get(manifest.source)
+        place = Path(said) if said else _remembered(path / ROOTS, manifest.source)
         release = cls(path, manifest, pictures, records, _digest(data), place)
         release._check()
         return release
@@ -203,13 +205,14 @@ class ImageRelease:
                     raise DataError("an episode without its picture", f"{self.path / EPISODES}, line {number + 1}", name, fix=AGAIN)
 
 
-def digest_of(path: Path) -> str:
+def digest_of(path: AnyPath) -> str:
     """The digest of the release of images in the folder `path`, which is not opened.
 
     Raises:
         UserInputError: there is no release of images.
         DataError: a file of it is missing.
     """
+    path = Path(path)
     return _digest(_files(path))
 
 
@@ -225,18 +228,19 @@ def _digest(data: Sequence[bytes]) -> str:
     return hashlib.sha256(b"\0".join(data)).hexdigest()
 
 
-def is_image_release(path: Path) -> bool:
+def is_image_release(path: AnyPath) -> bool:
     """Whether a folder holds a release of images and not one of clips, nor nothing.
 
     Raises:
         DataError: its manifest is no JSON.
     """
+    path = Path(path)
     manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else None
     return isinstance(manifest, dict) and str(manifest.get("format", "")).startswith(FORMAT.partition("/")[0] + "/")
 
 
 def write_images(
-    path: Path, manifest: ImageManifest, pictures: Sequence[PictureRecord], records: Sequence[ImageEpisodeRecord], root: Path
+    path: AnyPath, manifest: ImageManifest, pictures: Sequence[PictureRecord], records: Sequence[ImageEpisodeRecord], root: AnyPath
 ) -> ImageRelease:
     """Write a release of images into the folder `path` and open it; the same arguments give the same bytes.
 
@@ -244,6 +248,8 @@ def write_images(
         UserInputError: the folder holds another release or other files.
     """
     # the manifest last: with it the release is there
+    path = Path(path)
+    root = Path(root)
     texts = {PICTURES: _text(pictures), EPISODES: _text(records), MANIFEST: to_json(manifest.model_dump(mode="json"))}
     entries = sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
     strangers = [name for name in entries if name not in {*texts, ROOTS} and not name.endswith(".partial")]

@@ -20,7 +20,7 @@ from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.freeze import protocol_id
 from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.scoring import Counts, EpisodeCounts, by_class, count_run, summarise_counts
-from icvos.files import read_data, read_json, to_json, write_text
+from icvos.files import AnyPath, read_data, read_json, to_json, write_text
 from icvos.handed_in.masks import STRICT, Leniency
 from icvos.render.text import many
 from icvos.results import IMAGE_FORMAT, signature_of
@@ -72,12 +72,13 @@ class ImageResult(BaseModel):
         return seen_classes(self.method, self.classes)
 
     @classmethod
-    def load(cls, path: Path) -> ImageResult:
+    def load(cls, path: AnyPath) -> ImageResult:
         """The result stored at `path`.
 
         Raises:
             DataError: it is not a result on images.
         """
+        path = Path(path)
         try:
             result = cls.model_validate(read_json(path))
         except ValidationError as error:
@@ -152,8 +153,9 @@ def score(
     return summarise(rows, release, card_of(store, card), notes), rows
 
 
-def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Path:
+def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: AnyPath) -> Path:
     """Write the result and what was counted in each episode into `folder`; returns the result's path, written last."""
+    folder = Path(folder)
     path = folder / f"{result.protocol}.json"
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
@@ -164,21 +166,23 @@ def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Pa
     return path
 
 
-def read_ious(path: Path) -> dict[str, float]:
+def read_ious(path: AnyPath) -> dict[str, float]:
     """The IoU of each episode in [0, 1], out of what was counted beside the result at `path`; empty where nothing lies there.
 
     Raises:
         DataError: the counts cannot be read.
     """
+    path = Path(path)
     return {row.id: row.counts.iou for row in read_counts(path)}
 
 
-def read_counts(path: Path) -> list[EpisodeCounts]:
+def read_counts(path: AnyPath) -> list[EpisodeCounts]:
     """What was counted in each episode, as `save` wrote it beside the result at `path`; empty where nothing lies there.
 
     Raises:
         DataError: the counts cannot be read.
     """
+    path = Path(path)
     counts = _counts_beside(path)
     if not counts.is_file():
         return []

@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from icvos.errors import DataError, UserInputError
+from icvos.files import AnyPath
 
 SHOWN = 3  # names listed of each kind that does not fit
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: AnyPath) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` or PyTorch file, by name, on the CPU.
 
     A dictionary under ``model`` or ``state_dict`` is unpacked, as official checkpoints want it, and ``module.`` removed.
@@ -24,6 +25,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         UserInputError: there is no such file.
         DataError: the file holds something else than named tensors, or is damaged.
     """
+    path = Path(path)
     if not path.is_file():
         raise UserInputError("no such file of weights", path, fix="check the path")
     try:

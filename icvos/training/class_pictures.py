@@ -16,7 +16,7 @@ from PIL import Image as PilImage
 from icvos.cache import cached_folder
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError, did_you_mean, missing_package
-from icvos.files import parse_json, to_json, write_text
+from icvos.files import AnyPath, parse_json, to_json, write_text
 from icvos.training.pictures import held_back, voc_pictures
 from icvos.types import Image, Mask
 
@@ -66,7 +66,7 @@ class ClassPictures(Protocol):
 class VocClassPictures:
     """A VOC tree: JPEGImages, and class masks in SegmentationClassAug or SegmentationClass; void belongs to no class."""
 
-    def __init__(self, name: str, root: Path, names: Sequence[str] | None = None, smallest: float = SMALLEST) -> None:
+    def __init__(self, name: str, root: AnyPath, names: Sequence[str] | None = None, smallest: float = SMALLEST) -> None:
         """Open it; the first time every mask is read, and what is in it kept in the cache folder.
 
         Args:
@@ -78,6 +78,7 @@ class VocClassPictures:
         Raises:
             DataError: there are no masks, one cannot be read, or has a class that VOC has not.
         """
+        root = Path(root)
         self.name, self.root = name, root
         self.folder = next((root / part for part in ("SegmentationClassAug", "SegmentationClass") if (root / part).is_dir()), None)
         there = sorted(path.stem for path in self.folder.glob("*.png")) if self.folder else []
@@ -143,12 +144,13 @@ def _covered(path: Path) -> list[tuple[int, float]]:
     return [(int(id_), round(float(count) / values.size, 6)) for id_, count in zip(ids, counts, strict=True)]
 
 
-def read_picture(path: Path) -> Image:
+def read_picture(path: AnyPath) -> Image:
     """A picture, (H, W, 3) RGB uint8.
 
     Raises:
         DataError: it cannot be read.
     """
+    path = Path(path)
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise DataError("cannot read the picture", path, fix="fetch the file again")
@@ -282,7 +284,7 @@ def without_classes(data: ClassPictures, categories: Iterable[int]) -> ClassPict
     return Without(data, kept)
 
 
-def open_class_pictures(name: str, root: Path, split: str = "train") -> ClassPictures:
+def open_class_pictures(name: str, root: AnyPath, split: str = "train") -> ClassPictures:
     """A data set by name.
 
     Args:
@@ -294,6 +296,7 @@ def open_class_pictures(name: str, root: Path, split: str = "train") -> ClassPic
         UserInputError: no such data set.
         DataError: it is not what the name says.
     """
+    root = Path(root)
     openers = {"coco": _open_coco, "pascal": _open_pascal, "voc_small": _open_voc_small}
     if name not in openers:
         raise UserInputError("no such data set to train on", name, fix=did_you_mean(name, openers))

@@ -18,7 +18,7 @@ from pycocotools import mask as coco_mask
 from icvos.cache import cached_folder
 from icvos.categories import BY_ID
 from icvos.errors import DataError
-from icvos.files import read_data
+from icvos.files import AnyPath, read_data
 from icvos.training.class_pictures import SMALLEST, read_picture
 from icvos.types import Image, Mask, Size
 
@@ -28,12 +28,13 @@ ARRAYS = ("heights", "widths", "names", "picture", "category", "area", "crowd", 
 class CocoIndex:
     """An instances file as arrays: ``heights``, ``widths``, ``names`` by picture, and where each picture's outlines are."""
 
-    def __init__(self, annotations: Path) -> None:
+    def __init__(self, annotations: AnyPath) -> None:
         """Open it; the first time the annotations are read and their index written.
 
         Raises:
             DataError: the annotations are not COCO's.
         """
+        annotations = Path(annotations)
         self.folder = _index(annotations)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -71,7 +72,7 @@ class CocoClassPictures:
 
     name = "coco"
 
-    def __init__(self, annotations: Path, images: Path, smallest: float = SMALLEST) -> None:
+    def __init__(self, annotations: AnyPath, images: AnyPath, smallest: float = SMALLEST) -> None:
         """Open it; the first time the annotations are read and their index written.
 
         Args:
@@ -82,6 +83,8 @@ class CocoClassPictures:
         Raises:
             DataError: the annotations are not COCO's, or none of their pictures is in the folder.
         """
+        annotations = Path(annotations)
+        images = Path(images)
         self.images, self.index = images, CocoIndex(annotations)
         arrays = self.index.arrays
         there = {entry.name for entry in os.scandir(images)} if images.is_dir() else set()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icvos.errors import DataError
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 from icvos.types import Image, Mask
 
 VOID = 255  # of VOC masks: belongs to no class
@@ -73,12 +73,13 @@ def _coco_mask(annotation: dict[str, Any], size: Sequence[int]) -> Mask:
     return canvas > 0
 
 
-def voc_pictures(root: Path) -> list[Picture]:
+def voc_pictures(root: AnyPath) -> list[Picture]:
     """The pictures of a VOC tree (`JPEGImages`, `SegmentationClass`), sorted by name.
 
     Raises:
         DataError: there is none.
     """
+    root = Path(root)
     masks = sorted((root / "SegmentationClass").glob("*.png"))
     pictures = [Picture(mask.stem, root / "JPEGImages" / f"{mask.stem}.jpg", mask) for mask in masks]
     if not pictures:
@@ -86,12 +87,14 @@ def voc_pictures(root: Path) -> list[Picture]:
     return pictures
 
 
-def coco_pictures(annotations: Path, images: Path) -> list[Picture]:
+def coco_pictures(annotations: AnyPath, images: AnyPath) -> list[Picture]:
     """The pictures of a COCO instances file whose images are on disk, with their outlined (not crowd) objects.
 
     Raises:
         DataError: the file is not COCO's, or no image of it is on disk.
     """
+    annotations = Path(annotations)
+    images = Path(images)
     content = read_json(annotations)
     outlined: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for item in content["annotations"]:
