@@ -187,7 +187,7 @@ def with_reviews(explained: Iterable[Explained], decisions: Path | None, folder:
         UserInputError: there are no candidates or no decisions, or the decisions are about others.
         DataError: a file cannot be read.
     """
-    unasked = Verdict(EVERY_INSTANCE, None, "only a person can say; see `icvos build --candidates` and --decisions")
+    unasked = Verdict(EVERY_INSTANCE, None, "only a person can say; see `icvos build --candidates DIR` and `icvos build --decisions FILE`")
     said: dict[str, Verdict] = {}
     if decisions:
         for one in reviews_of(decisions, CandidateSet.open(folder or decisions.parent)).tubes:

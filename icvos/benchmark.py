@@ -195,7 +195,7 @@ class Benchmark:
         if not (path / MANIFEST).is_file():
             found = "no such folder" if not path.exists() else f"no {MANIFEST}"
             raise UserInputError(
-                "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR"
+                "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give the folder of one"
             )
         known = _remembered_roots(path / ROOTS) | {name: Path(root) for name, root in (roots or {}).items()}
         manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
@@ -369,7 +369,7 @@ def _refuse_other_release(path: Path, manifest: Manifest, episode_lines: str) ->
 def _remembered_roots(path: Path) -> dict[str, Path]:
     remembered = read_json(path) if path.exists() else {}
     if not isinstance(remembered, dict) or not all(isinstance(root, str) for root in remembered.values()):
-        raise DataError("not a list of roots", path, expected="{source: folder}", fix="remove the file, then say --data DIR")
+        raise DataError("not a list of roots", path, expected="{source: folder}", fix="remove the file, then say where the sources lie")
     return {name: Path(root) for name, root in remembered.items()}
 
 

@@ -43,8 +43,8 @@ class Settings:
             UserInputError: a data folder was named and is not there.
         """
         environment = os.environ.get(ENVIRONMENT)
-        below_file = roots_below(self.data, folders) if self.data else {}
-        below_environment = roots_below(Path(environment), folders) if environment else {}
+        below_file = roots_below(self.data, folders, f"`data` in {FILE}") if self.data else {}
+        below_environment = roots_below(environment, folders, ENVIRONMENT) if environment else {}
         return below_file | {name: root for name, root in self.roots.items() if name in folders} | below_environment
 
 
@@ -73,8 +73,8 @@ def known_roots(sources: Iterable[str]) -> dict[str, Path]:
     return load_settings(Path()).known_roots(folders) if folders else {}
 
 
-def roots_below(data: AnyPath, folders: Mapping[str, str]) -> dict[str, Path]:
-    """The folders of sources below a data folder, whichever way their names are cased.
+def roots_below(data: AnyPath, folders: Mapping[str, str], said_by: str = "--data") -> dict[str, Path]:
+    """The folders of sources below a data folder, whichever way their names are cased; `said_by` is what named the folder.
 
     Raises:
         UserInputError: there is no such data folder.
@@ -82,7 +82,7 @@ def roots_below(data: AnyPath, folders: Mapping[str, str]) -> dict[str, Path]:
     data = Path(data)
     if not data.is_dir():
         expected = "a folder with " + ", ".join(f"{folder}/" for folder in folders.values()) + " inside"
-        raise UserInputError("no such data folder", data, expected=expected, fix=f"check --data, {ENVIRONMENT} and {FILE}")
+        raise UserInputError("no such data folder", data, expected=expected, fix=f"check {said_by}")
     there = {entry.name.lower(): entry for entry in sorted(data.iterdir()) if entry.is_dir()}
     return {name: there[folder.lower()] for name, folder in folders.items() if folder.lower() in there}
 

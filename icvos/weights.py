@@ -258,7 +258,7 @@ def sam_weights(model: str, weights: str | Path | None = None, *, offline: bool 
         DataError: the file has another sha256.
     """
     if weights is None and not is_first_sam(model) and sam2_config(model):
-        raise UserInputError("no weights", model, expected="a file for a configuration of your own", fix="pass --weights FILE")
+        raise UserInputError("no weights", model, expected="a file for a configuration of your own", fix="give its file of weights, too")
     return resolve(weights, model, offline=offline)
 
 

@@ -72,7 +72,7 @@ def read_generator(path: AnyPath, method: str) -> GeneratorFile:
         found = said.get("format", "no format")
         raise DataError("not the weights of a prompt generator", path, found, FORMAT, "pass what `icvos train` wrote")
     if said["method"] != method:
-        raise UserInputError("weights of another method", path, said["method"], method, f"run --method {said['method']}")
+        raise UserInputError("weights of another method", path, said["method"], method, f"choose --method {said['method']}")
     broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if broken:
         raise DataError("weights that are not numbers", path, f"NaN or infinity in {broken[0]}", "finite numbers", "fetch the file again")

@@ -208,13 +208,21 @@ def open_benchmark(path: Path | None, where: Where = NOWHERE) -> Benchmark:
     """
     from icvos.benchmark import Benchmark
 
-    return _placed(Benchmark.open(path or settings().benchmark), where)
+    return _placed_clips(Benchmark.open(path or settings().benchmark), where)
 
 
-def _placed(release: Benchmark, where: Where) -> Benchmark:
+def _placed_clips(release: Benchmark, where: Where) -> Benchmark:
     from dataclasses import replace
 
     return replace(release, roots=located(release.manifest.sources, release.roots, where))
+
+
+def _placed_images(release: ImageRelease, where: Where) -> ImageRelease:
+    from dataclasses import replace
+
+    source = release.manifest.source
+    known: dict[str, Path] = {source: release.place} if release.place else {}
+    return replace(release, place=located((source,), known, where).get(source))
 
 
 def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
@@ -225,17 +233,13 @@ def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
         UserInputError: there is no release, or its pictures lie in none of these places.
         DataError: it is corrupt.
     """
-    from dataclasses import replace
-
     from icvos.errors import UserInputError
     from icvos.fewshot.release import ImageRelease
 
-    release = ImageRelease.open(path)
+    release = _placed_images(ImageRelease.open(path), where)
     source = release.manifest.source
-    known: dict[str, Path] = {source: release.place} if release.place else {}
-    release = replace(release, place=located((source,), known, where).get(source))
     if not release.root.is_dir():
-        fix = f"say --{source} DIR or --data DIR, or set ICVOS_DATA"
+        fix = f"say --data DIR or --root {source}=DIR, or set ICVOS_DATA"
         raise UserInputError("the pictures of the release are not here", path, f"no folder {release.root}", "the data set's folder", fix)
     return release
 
@@ -262,7 +266,9 @@ def open_release(path: Path | None, where: Where | None = None) -> Release:
     from icvos.scored import open_release as opened
 
     release = opened(path or settings().benchmark)
-    return release if where is None or not isinstance(release, Benchmark) else _placed(release, where)
+    if where is None:
+        return release
+    return _placed_clips(release, where) if isinstance(release, Benchmark) else _placed_images(release, where)
 
 
 def located(sources: Iterable[str], known: Mapping[str, Path], where: Where) -> dict[str, Path]:

@@ -45,6 +45,7 @@ def command() -> None:
 @click.option("--method-name", help="Which method made a folder of masks.")
 @click.option("--card", type=options.FOLDER, metavar="FILE", help="What to say of it: JSON, see `icvos schema card`.")
 @MISSING
+@RESIZE
 @WORKERS
 @options.as_json
 def pack(
@@ -54,6 +55,7 @@ def pack(
     method_name: str | None,
     card: Path | None,
     allow_missing: bool,
+    resize: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -80,7 +82,7 @@ def pack(
             release,
             out or _zip_of(release, said["name"] if said else path.resolve().name.removesuffix(".zip")),
             card=said,
-            leniency=Leniency(allow_missing),
+            leniency=Leniency(allow_missing, resize),
             workers=workers,
             on_event=on_event,
         )

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 @click.argument("release", type=options.FOLDER, required=False)
 @options.roots
 @options.resolution
+@click.option("--support-split", help="Of COCO, with --source coco.  [default: val2017, or val2014]")
 @click.option("--source", help="Check a source's whole tree instead of a release: davis, mose, lvos2, coco, ..., or a plug-in's.")
 @options.as_json
 def command(
     release: Path | None,
     where: options.Where,
     resolution: str | None,
+    support_split: str | None,
     source: str | None,
     as_json: bool,
 ) -> None:
@@ -42,8 +44,10 @@ def command(
         raise click.UsageError("give a RELEASE or --source NAME, not both")
     if resolution and not source:
         raise click.UsageError("--resolution goes with --source NAME: a release says which it is")
+    if support_split and source != "coco":
+        raise click.UsageError("--support-split goes with --source coco: a release says which it is")
     if source:
-        what, findings = source, _verify_source(source, where, resolution)
+        what, findings = source, _verify_source(source, where, resolution, support_split)
     else:
         benchmark = options.open_benchmark(release, where)
         what, findings = benchmark.label, _verify_release(benchmark)
@@ -61,7 +65,7 @@ def _verify_release(benchmark: Benchmark) -> list[Finding]:
         return verify_release(benchmark, on_progress) + verify_supports(benchmark)
 
 
-def _verify_source(source: str, where: options.Where, resolution: str | None) -> list[Finding]:
+def _verify_source(source: str, where: options.Where, resolution: str | None, support_split: str | None) -> list[Finding]:
     from curation.sources.coco import Coco
     from curation.sources.tree import Tree
     from icvos.cli.progress import file_bar
@@ -69,7 +73,7 @@ def _verify_source(source: str, where: options.Where, resolution: str | None) ->
 
     roots = options.source_roots([source], where)
     if source == "coco":
-        return Coco(roots["coco"]).verify()
+        return Coco(roots["coco"], support_split).verify()
     (opened,) = load_sources(roots, resolution)
     with file_bar("verifying", "clips") as on_progress:
         return opened.verify(on_progress) if isinstance(opened, Tree) else opened.verify()

@@ -126,7 +126,9 @@ class ImageRelease:
             UserInputError: nobody said so.
         """
         if self.place is None:
-            raise UserInputError(f"where is {self.manifest.source}?", self.path / ROOTS, fix=f"say --{self.manifest.source} DIR")
+            raise UserInputError(
+                f"where is {self.manifest.source}?", self.path / ROOTS, fix=f"say --data DIR or --root {self.manifest.source}=DIR"
+            )
         return self.place
 
     @property
