@@ -156,13 +156,13 @@ def all_commands(command: click.Command = group, name: str = "") -> Iterator[tup
 
 
 def options_of(command: click.Command) -> dict[str, click.Option]:
-    given = [one for one in command.get_params(click.Context(command)) if isinstance(one, click.Option)]
+    given = [one for one in command.params if isinstance(one, click.Option)]
     return {name: one for one in given for name in (*one.opts, *one.secondary_opts)}
 
 
 COMMANDS = dict(all_commands())
 OPTIONS = {name: options_of(command) for name, command in COMMANDS.items()}
-GLOBAL = {name for one in group.get_params(click.Context(group)) for name in (*one.opts, *one.secondary_opts)}
+GLOBAL = {name for one in group.params for name in one.opts} | {"--help", "-h"}
 
 
 def fault_of(line: str) -> str:

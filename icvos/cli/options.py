@@ -121,6 +121,13 @@ def rules(command: Command) -> Command:
     return command
 
 
+def width() -> int:
+    """The columns of the terminal, 80 where there is none."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size((80, 24)).columns
+
+
 def settings() -> Settings:
     """What `icvos.toml` in the current folder says."""
     from icvos.settings import load_settings
