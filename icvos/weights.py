@@ -156,7 +156,7 @@ def fetch(
     file = weight_file(name, registry)
     path = weight_path(file)
     if not path.is_file():
-        _refuse_unless_online(file, path, offline or os.environ.get(OFFLINE, "0") not in ("", "0"))
+        _refuse_unless_online(file, path, offline or is_offline())
         try:
             _obtain(file, path, on_progress)
         except OSError as error:
@@ -190,6 +190,11 @@ def resolve(
         fix = close if close.startswith("did") else "check the path, or take a name from `icvos weights`"
         raise UserInputError("no such weights", path, found, "a file, or a name of the registry", fix)
     return path
+
+
+def is_offline() -> bool:
+    """Whether the environment forbids downloads."""
+    return os.environ.get(OFFLINE, "0") not in ("", "0")
 
 
 def model_names(family: str) -> list[str]:

@@ -172,6 +172,8 @@ def suggest(
     from curation.label_files import read_labels
     from curation.sources.coco import Coco
     from curation.tubes import unnamed
+    from icvos.categories import CATEGORIES
+    from icvos.cli.progress import bar
     from icvos.errors import missing_package
     from icvos.files import write_text
 
@@ -183,8 +185,13 @@ def suggest(
     opened = _opened(sources, where)
     roots = options.source_roots(["coco"], where)
     looker, book = Looker(), read_labels(labels)
-    prototypes = class_prototypes(Coco(roots["coco"], support_split), looker, per_class)
-    suggestions = list(suggest_classes(unnamed(opened, book, everything), prototypes, looker))
+    with bar("looking at COCO's objects", len(CATEGORIES), "classes") as on_class:
+        prototypes = class_prototypes(Coco(roots["coco"], support_split), looker, per_class, on_class)
+    suggestions = []
+    with bar("suggesting", None, "objects") as advance:
+        for one in suggest_classes(unnamed(opened, book, everything), prototypes, looker):
+            suggestions.append(one)
+            advance(1, f"{one.source}/{one.clip}")
     write_text(out, suggestions_csv(suggestions))
     if as_json:
         click.echo(json.dumps({"objects": len(suggestions), "out": str(out)}, indent=1))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +58,7 @@ def command(
     import json
 
     from icvos.aggregate import method_card
+    from icvos.cli.progress import bar
     from icvos.errors import SubmissionError
     from icvos.scored import runs_below, score_store
     from icvos.scoring import Leniency
@@ -77,7 +77,7 @@ def command(
         _check_rerun(store, rerun)
         card = None if store.key else method_card(name)
         try:
-            with _bar(release, name) as on_event:
+            with bar(f"scoring {name}", len(release.records), "episodes") as on_event:
                 scored = score_store(
                     store,
                     release,
@@ -164,14 +164,6 @@ def _check_rerun(store: PredictionStore, rerun: bool) -> None:
 
     if rerun and not store.key:
         raise UserInputError("not a run", store.root, "a folder of masks", "what `icvos run` left", "leave --rerun out")
-
-
-@contextmanager
-def _bar(release: Release, name: str) -> Iterator[Callable[[int], None]]:
-    from icvos.cli.progress import bar
-
-    with bar(f"scoring {name}", len(release.records), "episodes") as advance:
-        yield advance
 
 
 def tell(scored: Scored, folder: Path, as_json: bool) -> dict[str, Any]:

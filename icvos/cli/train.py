@@ -81,7 +81,9 @@ def command(**given: Any) -> None:
     import json
 
     from icvos.cli.progress import bar
+    from icvos.cli.weights import fetch_missing
     from icvos.errors import missing_package
+    from icvos.weights import weight_files
 
     try:
         from baselines.common.train_generator import train_generator
@@ -91,11 +93,14 @@ def command(**given: Any) -> None:
     data = _pictures(given, _open(given["sources"], given["split"]))
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)
+    known = weight_files()
+    needed = (given["backbone"], given["sam"] if given["method"] in GENERATORS and not given["sam_weights"] else "")
+    fetch_missing([known[name] for name in needed if name in known], offline=False)
     with bar(given["method"], loop.steps, "steps") as advance:
         seen = [0]
 
         def on_report(report: Any) -> None:
-            advance(report.step - seen[0])
+            advance(report.step - seen[0], f"loss {report.means['loss']:.4f}" if "loss" in report.means else "")
             seen[0] = report.step
 
         if given["method"] in HEADS:

@@ -58,22 +58,25 @@ def command(
 
 def _verify_release(benchmark: Benchmark) -> list[Finding]:
     from curation.verify import verify_supports
-    from icvos.cli.progress import file_bar
+    from icvos.cli.progress import bar, file_bar
     from icvos.verify import verify_release
 
     with file_bar("verifying") as on_progress:
-        return verify_release(benchmark, on_progress) + verify_supports(benchmark)
+        findings = verify_release(benchmark, on_progress)
+    with bar("verifying supports", None, ""):
+        return findings + verify_supports(benchmark)
 
 
 def _verify_source(source: str, where: options.Where, resolution: str | None, support_split: str | None) -> list[Finding]:
     from curation.sources.coco import Coco
     from curation.sources.tree import Tree
-    from icvos.cli.progress import file_bar
+    from icvos.cli.progress import bar, file_bar
     from icvos.registry import load_sources
 
     roots = options.source_roots([source], where)
     if source == "coco":
-        return Coco(roots["coco"], support_split).verify()
+        with bar("verifying coco", None, ""):
+            return Coco(roots["coco"], support_split).verify()
     (opened,) = load_sources(roots, resolution)
     with file_bar("verifying", "clips") as on_progress:
         return opened.verify(on_progress) if isinstance(opened, Tree) else opened.verify()
