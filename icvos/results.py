@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
 from icvos.cards import card_faults, seen_clips
-from icvos.errors import DataError
+from icvos.errors import DataError, UserInputError
 from icvos.files import AnyPath, read_json, to_json, write_text
 
 FORMAT = "icvos-result/1"
@@ -217,12 +217,12 @@ def find_results(roots: Iterable[AnyPath]) -> Iterator[Path]:
     """Every result file ``NAME@VERSION.json`` below `roots` (a result file of any name may be given), sorted, each once.
 
     Raises:
-        DataError: a root does not exist.
+        UserInputError: a root does not exist.
     """
     seen: set[Path] = set()
     for root in map(Path, roots):
         if not root.exists():
-            raise DataError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
+            raise UserInputError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
         for path in [root] if root.is_file() else sorted(root.rglob("*@*.json")):
             if path.resolve() not in seen and not path.name.endswith(".timing.json"):
                 seen.add(path.resolve())

@@ -12,6 +12,7 @@ from icvos.cli.options import chosen_protocol
 
 if TYPE_CHECKING:
     from icvos.scored import Release
+    from icvos.store import PredictionStore
 
 WHAT = click.argument("path", type=options.FOLDER, metavar="X")
 PROTOCOL = click.option("--protocol", help="native@1, or paper-512@1; a release of images has its own.  [default: native@1]")
@@ -137,7 +138,7 @@ def check(
 @options.benchmark
 @options.roots
 @PROTOCOL
-@click.option("--out", type=options.FOLDER, help="Where the results go.  [default: results/ in a run's folder, else runs/NAME/results]")
+@click.option("--out", type=options.FOLDER, help="Where the results go.  [default: results/ in a run's folder, else X-results beside X]")
 @click.option("--method-name", help="What to call the method where X does not say.  [default: X's own name]")
 @MISSING
 @RESIZE
@@ -165,7 +166,7 @@ def score(
 
     from icvos.aggregate import method_card
     from icvos.cli.progress import bar
-    from icvos.cli.score import name_of, results_folder, tell
+    from icvos.cli.score import name_of, tell
     from icvos.scored import runs_below
     from icvos.scoring import Leniency
     from icvos.store import PredictionStore
@@ -186,9 +187,17 @@ def score(
             card=method_card(name),
             on_event=advance,
         )
-    row = tell(scored, out or results_folder(store, name, runs), as_json)
+    row = tell(scored, out or _results_beside(store), as_json)
     if as_json:
         click.echo(json.dumps(row, indent=1, ensure_ascii=False))
+
+
+def _results_beside(store: PredictionStore) -> Path:
+    """Into a run's own folder, else beside what was scored: people hand in files of one name from folders of their own."""
+    from icvos.aggregate import RESULTS
+
+    root = store.root.resolve()
+    return store.root / RESULTS if store.key and store.root.is_dir() else root.with_name(f"{root.name}-{RESULTS}")
 
 
 def _zip_of(release: Release, name: str) -> Path:
