@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from icvos.cli import foreign as foreign_options
 from icvos.cli import complete, options
+from icvos.cli import foreign as foreign_options
 from icvos.cli.run import chosen_methods, download_bytes, folder_name, known_weights
 
 if TYPE_CHECKING:

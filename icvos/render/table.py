@@ -50,7 +50,8 @@ def render_table(board: Leaderboard, by: str = "J&F", group: str | None = None, 
         _Column("frames/s", [text.speed(row.timing) if row.timing else "" for row in rows], spare=3),
     ]
     table = _fitted(_Column("rank", firsts), names, [column for column in columns if any(column.cells)], width)
-    lines = [f"{text.release(board)} under {one_line(board.protocol)}, by {by}{f' of {one_line(group)}' if group else ''}, in percent", ""]
+    title = f"{text.release(board)} under {one_line(board.protocol)}, by {by}{f' of {one_line(group)}' if group else ''}, in percent"
+    lines = [*wrap(title, width), ""]
     lines += [table[0], *table[1 : 1 + len(methods)]]
     lines += ["", f"{text.APART}, without a rank:", *table[1 + len(methods) :]] if len(methods) < len(rows) else []
     if board.reported:

@@ -201,7 +201,8 @@ function showClip() {
   const place = current;
   clip.addEventListener("error", async () => { // say why, in the server's words
     const answer = await fetch(`pictures/${place}/clip`);
-    if (!answer.ok && place === current && seen !== "failed") trouble((await answer.json()).error);
+    const why = answer.ok ? "" : (await answer.json()).error;
+    if (why && place === current && seen !== "failed") trouble(why); // of a failed picture more is told
   });
   clip.src = `pictures/${current}/clip`;
   byId("clip").replaceChildren(clip);
