@@ -91,7 +91,8 @@ class CandidateSet:
         folder = Path(folder)
         path = folder / CANDIDATES
         if not path.is_file():
-            raise UserInputError("no candidates here", folder, expected=CANDIDATES, fix="make them with `icvos build --candidates DIR`")
+            error = DataError if folder.exists() else UserInputError
+            raise error("no candidates here", folder, expected=CANDIDATES, fix="make them with `icvos build --candidates DIR`")
         data = read_data(path)
         try:
             content = CandidateFile.model_validate(parse_json(data, path))

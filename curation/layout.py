@@ -87,7 +87,9 @@ def read_official_tree(root: AnyPath) -> list[Tube]:
     """
     root = Path(root)
     if not root.is_dir():
-        raise UserInputError("no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path")
+        raise (DataError if root.exists() else UserInputError)(
+            "no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path"
+        )
     videos = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not any(next(root.glob(sign), None) for sign in ("*/JPEGImages/*.jpg", "*/Annotations/*/*.png")):
         layout = "<video>/JPEGImages/*.jpg, <video>/Annotations/<k>/*.png"

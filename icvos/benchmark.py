@@ -188,15 +188,15 @@ class Benchmark:
         """Read the release in the folder `path`; `roots` overrides where its sources lie.
 
         Raises:
-            UserInputError: there is no such folder, or no release in it.
-            DataError: its files are corrupt or do not fit together (file and line are named).
+            UserInputError: there is no such folder.
+            DataError: no release is in it, or its files are corrupt or do not fit together (file and line are named).
         """
         path = Path(path)
         if not (path / MANIFEST).is_file():
-            found = "no such folder" if not path.exists() else f"no {MANIFEST}"
-            raise UserInputError(
-                "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give the folder of one"
-            )
+            fix = "make one with `icvos build` or `icvos import`, or give the folder of one"
+            if path.exists():
+                raise DataError("no release here", path, f"no {MANIFEST}", fix=fix)
+            raise UserInputError("no release here", path, "no such folder", fix=fix)
         known = _remembered_roots(path / ROOTS) | {name: Path(root) for name, root in (roots or {}).items()}
         manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
         digest = hashlib.sha256(manifest_bytes + b"\0" + episode_bytes).hexdigest()

@@ -20,23 +20,17 @@ LONG = "a-method-whose-name-was-made-by-a-committee-of-many"
 
 
 def board() -> Leaderboard:
-    runs = [
-        result("dcsam", 0.7),
-        result("標本方法" * 9, 0.6),
-        result(LONG, 0.5, weights="x" * 60 + "1"),
-        result(LONG, 0.4, weights="x" * 60 + "2"),
-    ]
-    entries = [
-        Entry(one, None, Timing(100, 3, 2**30))
-        for one in [*runs, result("identity", 0.9, kind="ceiling"), result("empty", 0.1, kind="floor")]
-    ]
+    twins = [result(LONG, value, weights="x" * 60 + end) for value, end in ((0.5, "1"), (0.4, "2"))]
+    bounds = [result("identity", 0.9, kind="ceiling"), result("empty", 0.1, kind="floor")]
+    runs = [result("dcsam", 0.7), result("標本方法" * 9, 0.6), *twins, *bounds]
+    entries = [Entry(one, None, Timing(100, 3, 2**30)) for one in runs]
     return Leaderboard.collect([*entries, Entry(result("partial", 0.2, present=60, notes=("resized predictions",)))])
 
 
-@pytest.mark.parametrize("width", [20, 30, 40, 50, 60, 79, 80, 100, 140])
+@pytest.mark.parametrize("width", [40, 50, 60, 79, 80, 100, 140])
 @pytest.mark.parametrize("by", ["J&F", "J_recall"])
 def test_no_line_is_wider_than_the_terminal(width: int, by: str) -> None:
-    assert max(map(cell_len, render_table(board(), by, width=width).splitlines()[1:])) <= max(width, 22)
+    assert max(map(cell_len, render_table(board(), by, width=width).splitlines())) <= width
 
 
 def test_names_that_are_cut_stay_apart_and_scores_are_never_cut() -> None:

@@ -434,7 +434,6 @@ def test_a_tube_whose_picture_fails_is_decided_by_the_mouse_alone(
     page.begins(REX)
     page.waits_for("document.getElementById('still').dataset.picture === 'failed'")
     assert "cannot be shown" in page.text("trouble") and "click a button" in page.text("trouble")
-    browser.save_screenshot("/tmp/msg/failed.png")
     page.press("a")
     assert "click a button" in page.text("said")
     assert not (folder / "decisions.jsonl").exists()

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "--protocol", default="native", show_default=True, metavar="NAME", help="native, native-10k, hsnet, pfenet, bam, dcsam, matcher."
 )
 @click.option("--episodes", type=click.IntRange(1), help="Instead of the protocol's number; its name then says so.")
-@click.option("--lists", type=options.FOLDER, help="HSNet's data/splits: these pictures and no others.")
+@click.option("--lists", type=options.THERE, help="HSNet's data/splits: these pictures and no others.")
 @click.option("--split", metavar="val2014|val2017|train2017", help="Of COCO, without --lists.  [default: val2014, else val2017]")
 @click.option("--allow-missing", is_flag=True, help="Leave out listed pictures that are absent, and classes with too few.")
 @click.option("--force", is_flag=True, help="Run a method that was trained on the fold's classes; its result says so.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from curation.label_files import LabelBook
     from icvos.types import Source
 
-FILES = click.argument("files", nargs=-1, required=True, type=options.FOLDER, metavar="FILE...")
+FILES = click.argument("files", nargs=-1, required=True, type=options.THERE, metavar="FILE...")
 
 
 @click.group("labels", context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,7 +97,7 @@ def _show(book: LabelBook, as_json: bool, out: Path | None = None) -> None:
 
 
 @command.command("import-ovis")
-@click.argument("annotations", type=options.FOLDER)
+@click.argument("annotations", type=options.THERE)
 @click.option("--sources", shell_complete=complete.sources, default="mose", show_default=True, help="The sources whose clips OVIS has too.")
 @click.option("--threshold", type=click.FloatRange(0.5, 1), default=0.7, show_default=True, help="The least overlap of a match.")
 @click.option("--out", type=options.FOLDER, required=True, help="The labels.")
@@ -143,7 +143,7 @@ def import_ovis(
     show_default=True,
     help="The sources whose unnamed objects are looked at.",
 )
-@click.option("--labels", type=options.FOLDER, multiple=True, metavar="FILE", help="Objects labelled here are left alone.")
+@click.option("--labels", type=options.THERE, multiple=True, metavar="FILE", help="Objects labelled here are left alone.")
 @click.option("--all", "everything", is_flag=True, help="Also objects that have a name.")
 @click.option("--per-class", type=click.IntRange(1), default=20, show_default=True, help="COCO objects that stand for a class.")
 @click.option("--support-split", help="COCO's split.  [default: val2017, or val2014]")

@@ -21,6 +21,21 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
 
+
+class _There(click.Path):
+    """A path of what is read: that it is there is asked before anything else is done."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from icvos.errors import UserInputError
+
+        path = Path(str(super().convert(value, param, ctx)))
+        if not path.exists():
+            raise UserInputError("no such file or folder", path, fix="check the path")
+        return path
+
+
+THERE = _There(path_type=Path)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
 
@@ -114,7 +129,7 @@ def rules(command: Command) -> Command:
     for option in (
         click.option("--min-length", type=click.IntRange(1), help="Annotated frames that show the class, at least.  [default: 5]"),
         click.option("--min-area", type=click.FloatRange(0, 100), help="Percent of the first frame, at least.  [default: 0.05]"),
-        click.option("--labels", type=FOLDER, multiple=True, metavar="FILE", help="What objects are, as CSV; may be given again."),
+        click.option("--labels", type=THERE, multiple=True, metavar="FILE", help="What objects are, as CSV; may be given again."),
         click.option("--sources", shell_complete=complete.sources, help="The video data sets, separated by commas.  [default: davis]"),
     ):
         command = option(command)

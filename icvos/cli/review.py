@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--open", "opened", is_flag=True, help="Open the page in your browser.")
 @click.option("--summary", is_flag=True, help="Print what is decided, the agreement, and the conflicts; serve nothing.")
 @click.option("--gifs-only", type=options.FOLDER, metavar="DIR", help="Instead of a page: a folder of GIFs and a table to fill in.")
-@click.option("--import-csv", type=options.FOLDER, metavar="FILE", help="Turn such a table, filled in, into decisions.")
+@click.option("--import-csv", type=options.THERE, metavar="FILE", help="Turn such a table, filled in, into decisions.")
 @options.as_json
 def command(
     candidates: Path,

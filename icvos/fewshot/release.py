@@ -220,7 +220,7 @@ def digest_of(path: AnyPath) -> str:
 
 def _files(path: Path) -> list[bytes]:
     if not (path / MANIFEST).is_file():
-        raise UserInputError("no release of images here", path, fix="make one with `icvos fewshot`")
+        raise (DataError if path.exists() else UserInputError)("no release of images here", path, fix="make one with `icvos fewshot`")
     if not is_image_release(path):
         raise DataError("not a release of images", path, expected=FORMAT, fix="releases of clips are for `icvos run`")
     return [read_data(path / name) for name in (MANIFEST, PICTURES, EPISODES)]
