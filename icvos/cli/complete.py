@@ -24,7 +24,7 @@ def _names(known: Callable[[], Iterable[str]], *, many: bool = False, files: boo
 def _methods() -> list[str]:
     from icvos.registry import method_names
 
-    return [*method_names(), "all-embedded"]
+    return method_names()
 
 
 def _sources() -> list[str]:

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "markdown", "html", "json", "csv", "latex"]),
-    help="[default: table on a terminal, markdown into a pipe or file]",
+    type=click.Choice(["markdown", "html", "json", "csv", "latex"]),
+    help="[default: a short table on a terminal, markdown into a pipe or file]",
 )
-@click.option("--verbose", is_flag=True, help="Of a table: also where each number comes from, with signatures and hashes.")
+@click.option("--verbose", is_flag=True, help="The short table, and where each number comes from: signatures and hashes.")
 @click.option(
     "--protocol",
     shell_complete=complete.protocols,
@@ -89,7 +89,7 @@ def command(
         raise click.UsageError("--episodes draws pictures beside a page: give --format html and --out FILE, too")
     if as_json and not out and form not in (None, "json"):
         raise click.UsageError(f"--json prints JSON, and not {form}: leave one of them out, or give --out FILE")
-    form = form or _default_format(as_json, out)
+    form = form or _default_format(as_json, out, verbose)
     if verbose and form != "table":
         raise click.UsageError(f"--verbose is of a table, and {form} has it all: leave one of them out")
     roots = list(paths or (options.settings().runs,))
@@ -128,11 +128,11 @@ def command(
         click.echo(text, nl=False)
 
 
-def _default_format(as_json: bool, out: Path | None) -> str:
+def _default_format(as_json: bool, out: Path | None, verbose: bool) -> str:
     """A table is for eyes: what is piped or written to a file is markdown, so that scripts and README files stay as they are."""
     if as_json and not out:
         return "json"
-    return "markdown" if out or not sys.stdout.isatty() else "table"
+    return "markdown" if out or not (verbose or sys.stdout.isatty()) else "table"
 
 
 def _parted(paths: Sequence[Path], protocol: str | None) -> tuple[list[Path], list[Path]]:
