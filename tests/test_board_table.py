@@ -80,6 +80,6 @@ def test_a_pipe_and_a_file_get_markdown_as_before(scored: Path, icvos: Callable[
 
 
 def test_a_table_may_be_asked_for_and_verbose_is_of_a_table_alone(scored: Path, icvos: Callable[..., Any]) -> None:
-    assert "    rank  method" in icvos("leaderboard", scored / "runs", "--verbose").out
+    assert "rank  method" in icvos("leaderboard", scored / "runs", "--verbose").out
     said = icvos("leaderboard", scored / "runs", "--format", "csv", "--verbose")
     assert said.code == 2 and "--verbose" in said.err
