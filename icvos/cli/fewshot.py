@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--benchmark", required=True, metavar="coco20i|pascal5i|coco2pascal", help="coco2pascal: trained on COCO's fold, Table 11.")
 @click.option(
     "--method",
-    metavar="NAME | all-embedded | FILE.py:CLASS [,...]",
+    metavar="NAME[,NAME...] | all-embedded[,...] | FILE.py:CLASS",
     shell_complete=complete.methods,
     help="The method; several share one pass.",
 )

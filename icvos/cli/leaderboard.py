@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @click.option(
     "--benchmark", type=options.FOLDER, help="The release's folder; of images, also the one they lie in.  [default: the runs' own]"
 )
-@click.option("--pascal", type=options.FOLDER, help="The folder of VOC 2012, of episodes of images.")
+@options.pascal
 @options.roots
 @options.as_json
 def command(

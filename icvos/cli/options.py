@@ -38,6 +38,7 @@ THERE = _There(path_type=Path)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
+pascal = click.option("--pascal", type=FOLDER, help="The folder of VOC 2012, of episodes of images.")
 
 
 resolution = click.option("--resolution", metavar="480p|full", help="Of DAVIS, where its tree has both.  [default: 480p]")
@@ -261,7 +262,7 @@ def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
     release = _placed_images(ImageRelease.open(path), where)
     source = release.manifest.source
     if not release.root.is_dir():
-        fix = f"say --data DIR or --root {source}=DIR, or set ICVOS_DATA"
+        fix = f"say --{source} DIR or --data DIR, or set ICVOS_DATA"
         raise UserInputError("the pictures of the release are not here", path, f"no folder {release.root}", "the data set's folder", fix)
     return release
 

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 EVERY = 60.0  # seconds between two lines where there is no terminal
-_UNITS = {"bytes": (1e6, "MB")}  # what is shown in other units than it is counted in
+_BYTES = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _SHORTEST_BAR, _LONGEST_BAR = 8, 30
 _GAP = "  "
 
@@ -42,9 +42,15 @@ class _State:
     def reach(self, done: float, total: float | None, now: str = "") -> None:
         self.done, self.total, self.now = done, total, now or self.now
 
+    def _scale(self) -> tuple[float, str]:
+        """What bytes are shown in, by how many there are; anything else is counted one by one."""
+        most = max(self.total or 0, self.done)
+        found = next((one for one in _BYTES if most >= 10 * one[0]), _BYTES[-1])
+        return found if self.unit == "bytes" else (1, self.unit)
+
     def facts(self) -> tuple[str, str, str]:
         """How many of how many; how fast, and how long it may take yet; the latter alone."""
-        scale, unit = _UNITS.get(self.unit, (1, self.unit))
+        scale, unit = self._scale()
         done, seconds = self.done / scale, time.monotonic() - self.began
         if self.total is None:
             return f"{done:,.0f} {unit}" if done else "", _clock(seconds), _clock(seconds)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--open", "opened", is_flag=True, help="Open the page in your browser.")
 @click.option("--summary", is_flag=True, help="Print what is decided, the agreement, and the conflicts; serve nothing.")
 @click.option("--gifs-only", type=options.FOLDER, metavar="DIR", help="Instead of a page: a folder of GIFs and a table to fill in.")
-@click.option("--import-csv", type=options.THERE, metavar="FILE", help="Turn such a table, filled in, into decisions.")
+@click.option("--import-csv", type=options.FOLDER, metavar="FILE", help="Turn such a table, filled in, into decisions.")
 @options.as_json
 def command(
     candidates: Path,
@@ -99,7 +99,10 @@ def _export(candidates: CandidateSet, folder: Path, as_json: bool) -> None:
 
 def _import(review: Review, table: Path, as_json: bool) -> None:
     from curation.review.by_hand import import_table
+    from icvos.errors import UserInputError
 
+    if not table.exists():
+        raise UserInputError("no such file", table, fix="check the path")
     done = import_table(review.candidates, review.decisions, table, review.reviewer)
     facts = {"decisions": str(review.decisions), "reviewer": review.reviewer, **done._asdict()}
     words = f"{done.taken} decisions of {review.reviewer} added to {review.decisions}; {done.known} known before, {done.empty} lines empty"

@@ -25,7 +25,7 @@ ALL_EMBEDDED = "all-embedded"
 @click.command("run")
 @click.option(
     "--method",
-    metavar="NAME | all-embedded | FILE.py:CLASS [,...]",
+    metavar="NAME[,NAME...] | all-embedded[,...] | FILE.py:CLASS",
     shell_complete=complete.methods,
     help="The method (`icvos methods` lists them). Several share one pass; all-embedded: one of each that needs no download.",
 )
@@ -155,11 +155,8 @@ def chosen_methods(said: str, compute: Compute, workers: int | None, *, images: 
 
 
 def _listed(said: str) -> list[str]:
-    """The parts of a list; a comma may also be part of a file's path."""
-    file = said[: said.index(".py") + 3] if ".py" in said else ""
-    if "," in file and Path(file).is_file():
-        return [said]
-    return [name.strip() for name in said.split(",") if name.strip()]
+    """The names of a list; a file's class runs alone, and its path may have commas."""
+    return [said] if ".py" in said else [name.strip() for name in said.split(",") if name.strip()]
 
 
 def _all_embedded(compute: Compute, images: bool) -> list[LoadedMethod]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.command("score")
 @click.argument("paths", type=options.FOLDER, nargs=-1)
 @options.benchmark
+@options.pascal
 @options.roots
 @click.option(
     "--protocol",

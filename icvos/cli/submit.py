@@ -136,6 +136,7 @@ def check(
 @command.command("score")
 @WHAT
 @options.benchmark
+@options.pascal
 @options.roots
 @PROTOCOL
 @click.option("--out", type=options.FOLDER, help="Where the results go.  [default: results/ in a run's folder, else X-results beside X]")

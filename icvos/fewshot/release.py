@@ -127,7 +127,7 @@ class ImageRelease:
         """
         if self.place is None:
             raise UserInputError(
-                f"where is {self.manifest.source}?", self.path / ROOTS, fix=f"say --data DIR or --root {self.manifest.source}=DIR"
+                f"where is {self.manifest.source}?", self.path / ROOTS, fix=f"say --{self.manifest.source} DIR or --data DIR"
             )
         return self.place
 
