@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from icvos.benchmark import Name, Pattern, Sha256, Side
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
-from icvos.files import json_fault, parse_json, read_data, to_json, write_text
+from icvos.files import AnyPath, json_fault, parse_json, read_data, to_json, write_text
 from icvos.places import read_roots, write_roots
 from icvos.types import Clip, Encoding, Frame, Tube
 
@@ -81,22 +81,25 @@ class CandidateSet:
     roots: Mapping[str, Path]
 
     @classmethod
-    def open(cls, folder: Path, roots: Mapping[str, Path] | None = None) -> CandidateSet:
+    def open(cls, folder: AnyPath, roots: Mapping[str, AnyPath] | None = None) -> CandidateSet:
         """Read the set in `folder`; `roots` overrides where sources lie.
 
         Raises:
             UserInputError: there is none.
             DataError: it cannot be read.
         """
+        folder = Path(folder)
         path = folder / CANDIDATES
         if not path.is_file():
-            raise UserInputError("no candidates here", folder, expected=CANDIDATES, fix="make them with `icvos build --candidates DIR`")
+            error = DataError if folder.exists() else UserInputError
+            raise error("no candidates here", folder, expected=CANDIDATES, fix="make them with `icvos build --candidates DIR`")
         data = read_data(path)
         try:
             content = CandidateFile.model_validate(parse_json(data, path))
         except ValidationError as error:
             raise DataError("not a file of candidates", path, json_fault(error), "icvos-candidates/1", "make it again") from error
-        return cls(folder, content.tubes, content.rules, hashlib.sha256(data).hexdigest(), read_roots(folder) | dict(roots or {}))
+        known = read_roots(folder) | {name: Path(root) for name, root in (roots or {}).items()}
+        return cls(folder, content.tubes, content.rules, hashlib.sha256(data).hexdigest(), known)
 
     def root(self, source: str) -> Path:
         """Where a source lies.
@@ -109,18 +112,21 @@ class CandidateSet:
         return self.roots[source]
 
 
-def write_candidates(folder: Path, tubes: Sequence[CandidateTube], rules: Mapping[str, str], roots: Mapping[str, Path]) -> CandidateSet:
+def write_candidates(
+    folder: AnyPath, tubes: Sequence[CandidateTube], rules: Mapping[str, str], roots: Mapping[str, AnyPath]
+) -> CandidateSet:
     """Write a set; the same tubes and rules give the same bytes, in whatever order they come.
 
     Raises:
         UserInputError: the folder holds decisions about other candidates, which would lose what they are about; or it cannot be
             written.
     """
+    folder = Path(folder)
     content = CandidateFile(format="icvos-candidates/1", rules=dict(sorted(rules.items())), tubes=tuple(sorted(tubes, key=lambda t: t.id)))
     text, path = to_json(content.model_dump(mode="json")), folder / CANDIDATES
     if (folder / DECISIONS).exists() and path.exists() and read_data(path) != text.encode():
         fix = "give another folder, or move these away first"
         raise UserInputError("decisions about other candidates are here", folder, expected="a folder without decisions", fix=fix)
     write_text(path, text)
-    write_roots(folder, roots)
+    write_roots(folder, {name: Path(root) for name, root in roots.items()})
     return CandidateSet.open(folder)

@@ -28,7 +28,7 @@ from icvos.benchmark import (
     write_release,
 )
 from icvos.errors import DataError, Finding
-from icvos.files import map_files, read_json, sha256_file, sha256_text
+from icvos.files import AnyPath, map_files, read_json, sha256_file, sha256_text
 from icvos.masks import image_size, size_text, turned_fix
 from icvos.types import Clip, Size, Tube
 
@@ -65,7 +65,7 @@ class Draft:
     shots: int = 1  # supports an episode
 
 
-def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progress: OnProgress = lambda done, total: None) -> Benchmark:
+def freeze(out: AnyPath, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progress: OnProgress = lambda done, total: None) -> Benchmark:
     """Hash every file, draw the supports, and write the release into the folder `out`.
 
     The same draft, tubes and files give the same bytes, whatever the order of the file system and however many cores.
@@ -74,6 +74,7 @@ def freeze(out: Path, draft: Draft, tubes: Sequence[Tube], pool: Coco, on_progre
         DataError: there is no tube, a file cannot be read or has another size than its clip, or a name cannot stand in a release.
         UserInputError: `out` holds another release.
     """
+    out = Path(out)
     refuse_other_files(out)
     if not tubes:
         raise DataError(

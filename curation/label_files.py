@@ -18,7 +18,7 @@ from curation.labels import coco_category
 from icvos.benchmark import plain_name
 from icvos.categories import BY_NAME
 from icvos.errors import DataError, Finding, did_you_mean
-from icvos.files import read_data, sha256_text
+from icvos.files import AnyPath, read_data, sha256_text
 
 HEADER = ("source", "clip", "object", "class", "who", "when", "how")
 NONE = "none"  # of COCO's classes
@@ -86,14 +86,14 @@ def in_words(rows: Sequence[Label]) -> str:
     return ", ".join(f"{row.class_name} ({row.who})" for row in rows)
 
 
-def read_labels(paths: Iterable[Path]) -> LabelBook:
+def read_labels(paths: Iterable[AnyPath]) -> LabelBook:
     """Several files as one book; the order of the files decides nothing.
 
     Raises:
         DataError: a file cannot be read, or has faults; the error lists every fault of every file.
     """
     findings: list[Finding] = []
-    rows = [row for path in sorted(set(paths)) for row in _rows_of(path, findings)]
+    rows = [row for path in sorted(set(map(Path, paths))) for row in _rows_of(path, findings)]
     if findings:
         raise DataError("faults in the labels", findings[0].where, f"{len(findings)}", "none", f"first: {findings[0]}", findings)
     return merged(rows)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from icvos.categories import BY_NAME
 from icvos.errors import DataError
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 from icvos.types import Category
 
 # Words that mean a COCO class, or a kind of it that COCO's annotators draw as that class. Near misses are left out on
@@ -85,12 +85,13 @@ def _word(label: object) -> str:
     return label
 
 
-def read_semantics(path: Path) -> Labels:
+def read_semantics(path: AnyPath) -> Labels:
     """A `davis_semantics.json` ({clip: {object id: word}}) as DAVIS publishes it.
 
     Raises:
         DataError: it is not such a file.
     """
+    path = Path(path)
     data = read_json(path)
     try:
         return {clip: {int(number): _word(label) for number, label in objects.items()} for clip, objects in data.items()}

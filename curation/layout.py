@@ -17,7 +17,7 @@ from curation.sources.scan import scan_masks, unreadable
 from icvos.benchmark import Benchmark
 from icvos.categories import at_official_position, official_position
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import make_folder, map_files, read_data, write_bytes
+from icvos.files import AnyPath, make_folder, map_files, read_data, write_bytes
 from icvos.masks import image_size, read_tube_masks, turned_fix
 from icvos.names import MASKS, PICTURES, data_in, folders_in
 from icvos.png import encode_png
@@ -26,7 +26,7 @@ from icvos.types import Category, Clip, Frame, Size, Tube
 IMPORTED = "ic-vos"  # the source's name of an imported tree
 
 
-def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
+def materialise(benchmark: Benchmark, folder: AnyPath, on_progress: Callable[[int, int], None] = lambda done, total: None) -> int:
     """Lay a release out as the official tree; returns the number of files that had to be written.
 
     Frames are hard-linked, or copied where that cannot be; masks are 1-bit PNGs, which the released loader reads as 0
@@ -36,6 +36,7 @@ def materialise(benchmark: Benchmark, folder: Path, on_progress: Callable[[int, 
         DataError: a source file is not the one that the release names.
         UserInputError: the disk is full, or the folder cannot be written.
     """
+    folder = Path(folder)
     tubes = list(benchmark.tubes.values())
     names = _video_names(tubes)
     images: dict[Path, Frame] = {}
@@ -84,28 +85,32 @@ def _place_masks(frame: Frame, wanted: Mapping[Path, Tube]) -> int:
     return len(wanted)
 
 
-def read_official_tree(root: Path) -> list[Tube]:
+def read_official_tree(root: AnyPath) -> list[Tube]:
     """The tubes of a tree in the official layout, sorted by id.
 
     Raises:
         UserInputError: there is no such folder.
         DataError: it is not such a tree; the error lists every fault.
     """
+    root = Path(root)
     tubes, faulty = read_official_videos(root)
     if faulty:
         raise _faults_in(root, faulty)
     return tubes
 
 
-def read_official_videos(root: Path) -> tuple[list[Tube], dict[str, list[Finding]]]:
+def read_official_videos(root: AnyPath) -> tuple[list[Tube], dict[str, list[Finding]]]:
     """The tubes of the videos without a fault, sorted by id, and the other videos with all that is wrong with each.
 
     Raises:
         UserInputError: there is no such folder.
         DataError: it is not such a tree, or every video has faults; the error lists them.
     """
+    root = Path(root)
     if not root.is_dir():
-        raise UserInputError("no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path")
+        raise (DataError if root.exists() else UserInputError)(
+            "no such folder", root, expected="a tree in the official IC-VOS layout", fix="check the path"
+        )
     videos = [root / name for name in folders_in(root)]
     if not any(_is_video(video) for video in videos):
         layout = "<video>/JPEGImages/*.jpg, <video>/Annotations/<k>/*.png"

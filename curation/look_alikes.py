@@ -6,7 +6,7 @@ The frozen backbone compares the mean feature of the tube's objects with every c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import cv2
@@ -24,13 +24,16 @@ MARGIN = 0.2  # two cells less alike than the objects' own by this much, or less
 _TOUCHED, _COVERED = 0.05, 0.5  # parts of a cell
 
 
-def with_look_alikes(curated: Curated, looker: Looker) -> Curated:
+def with_look_alikes(curated: Curated, looker: Looker, on_tube: Callable[[int, str], None] = lambda tubes, name: None) -> Curated:
     """The same with a warning at each tube whose first frame shows something like it outside of the masks.
 
     Raises:
         DataError: a first frame or its mask cannot be read.
     """
-    found = {tube.id: look_alike(tube, looker) for tube in curated.tubes}
+    found: dict[str, str | None] = {}
+    for tube in curated.tubes:
+        found[tube.id] = look_alike(tube, looker)
+        on_tube(1, tube.id)
     return replace(curated, warnings=_added(curated.warnings, ((name, reason) for name, reason in found.items() if reason)))
 
 

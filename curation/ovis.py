@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curation.label_files import NONE, Label
 from curation.labels import coco_category
 from icvos.errors import DataError, Finding
-from icvos.files import map_files, read_json
+from icvos.files import AnyPath, map_files, read_json
 from icvos.masks import decode_rle, read_ids, size_text, union_of_segmentations
 from icvos.types import Clip, Frame, Mask, Size
 
@@ -53,12 +53,13 @@ class Matched:
     findings: tuple[Finding, ...]
 
 
-def read_ovis(path: Path) -> dict[str, OvisVideo]:
+def read_ovis(path: AnyPath) -> dict[str, OvisVideo]:
     """The videos of a file of OVIS annotations, by name.
 
     Raises:
         DataError: it is no such file.
     """
+    path = Path(path)
     data = read_json(path)
     try:
         words = {entry["id"]: str(entry["name"]) for entry in data["categories"]}

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from icvos.errors import DataError
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 
 FORMAT = "icvos-published/1"
 PAPER = Path(__file__).parent / "data" / "ic_vos_paper.json"
@@ -39,12 +39,13 @@ class Published:
     source_shares: Mapping[str, float]  # source -> part of the videos, in [0, 1]
 
 
-def published(path: Path = PAPER) -> Published:
+def published(path: AnyPath = PAPER) -> Published:
     """The figures of a file; without `path`, those of the paper.
 
     Raises:
         DataError: it is not such a file.
     """
+    path = Path(path)
     data = read_json(path)
     found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
     if found != FORMAT:

@@ -20,7 +20,7 @@ from curation.sources.coco import Coco
 from curation.tubes import Curated, Explained
 from icvos.categories import BY_ID, BY_NAME
 from icvos.errors import UserInputError
-from icvos.files import map_files, sha256_file, sha256_text
+from icvos.files import AnyPath, map_files, sha256_file, sha256_text
 from icvos.types import Clip, Tube
 
 REVIEWED = "a person saw that every instance of the class is annotated on the first frame (paper, Section 3.2, first rule)"
@@ -89,13 +89,14 @@ def _candidate_tube(tube: Tube, content: str, root: Path, curated: Curated) -> C
     )
 
 
-def reviews_of(decisions: Path, candidates: CandidateSet) -> Settlement:
+def reviews_of(decisions: AnyPath, candidates: CandidateSet) -> Settlement:
     """What the reviewers' file comes to; what could not be used of the file itself stands first among the findings.
 
     Raises:
         UserInputError: there is no such file, or it is about other candidates.
         DataError: it cannot be read.
     """
+    decisions = Path(decisions)
     if not decisions.is_file():
         raise UserInputError("no such file of decisions", decisions, fix="check the path, or make it with `icvos review`")
     log = read_decisions(decisions)
@@ -186,7 +187,7 @@ def with_reviews(explained: Iterable[Explained], decisions: Path | None, folder:
         UserInputError: there are no candidates or no decisions, or the decisions are about others.
         DataError: a file cannot be read.
     """
-    unasked = Verdict(EVERY_INSTANCE, None, "only a person can say; see `icvos build --candidates` and --decisions")
+    unasked = Verdict(EVERY_INSTANCE, None, "only a person can say; see `icvos build --candidates DIR` and `icvos build --decisions FILE`")
     said: dict[str, Verdict] = {}
     if decisions:
         for one in reviews_of(decisions, CandidateSet.open(folder or decisions.parent)).tubes:

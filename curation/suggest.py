@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -95,7 +95,9 @@ def square_crop(image: Image, mask: Mask) -> tuple[Image, NDArray[np.float32]]:
     return np.array(small), np.array(small_mask, np.float32) / np.float32(255)
 
 
-def class_prototypes(pool: Coco, looker: Looker, per_class: int = PER_CLASS) -> Prototypes:
+def class_prototypes(
+    pool: Coco, looker: Looker, per_class: int = PER_CLASS, on_class: Callable[[int, str], None] = lambda classes, name: None
+) -> Prototypes:
     """A prototype of each class of which COCO has an object: of the first images, the largest object in each.
 
     Raises:
@@ -108,6 +110,7 @@ def class_prototypes(pool: Coco, looker: Looker, per_class: int = PER_CLASS) -> 
             features = looker.features(shown).mean(0)
             classes.append(category)
             means.append(features / np.linalg.norm(features))
+        on_class(1, category.name)
     if not classes:
         raise DataError("no object to compare with", pool.path, "no usable image", "at least one", "give the full COCO val set")
     return Prototypes(tuple(classes), np.stack(means))

@@ -16,7 +16,7 @@ from icvos import __version__
 from icvos.badges import Badge, masks_hash, write_record
 from icvos.benchmark import Benchmark
 from icvos.errors import Finding
-from icvos.files import to_json, write_text
+from icvos.files import AnyPath, to_json, write_text
 from icvos.metrics import decay, recall
 from icvos.protocol import ScoringProtocol
 from icvos.results import Result
@@ -102,11 +102,12 @@ def method_card(name: str) -> dict[str, Any]:
     return asdict(MethodCard(name, summary="masks handed in"))
 
 
-def save(result: Result, tables: Sequence[TubeTable], store: PredictionStore, folder: Path) -> Path:
+def save(result: Result, tables: Sequence[TubeTable], store: PredictionStore, folder: AnyPath) -> Path:
     """Write the result, its frame scores, the run's timing and the record of what was scored into `folder`; returns the result's path.
 
     The result is written last: where it is, the others are.
     """
+    folder = Path(folder)
     timings = list(store.timings())
     if timings:
         totals = {

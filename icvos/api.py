@@ -17,6 +17,7 @@ from icvos.comparison import Comparison, load_results
 from icvos.comparison import compare as compare_results
 from icvos.entries import Entry
 from icvos.errors import PluginError, UserInputError
+from icvos.files import AnyPath
 from icvos.handed_in.names import is_folder_name
 from icvos.passes import ClipDone
 from icvos.protocol import protocol_named
@@ -29,9 +30,7 @@ from icvos.store import PredictionStore
 from icvos.types import Compute
 
 
-def load_benchmark(
-    path: str | Path | None = None, *, data: str | Path | None = None, roots: Mapping[str, str | Path] | None = None
-) -> Benchmark:
+def load_benchmark(path: AnyPath | None = None, *, data: AnyPath | None = None, roots: Mapping[str, AnyPath] | None = None) -> Benchmark:
     """A release, opened.
 
     Args:
@@ -52,9 +51,9 @@ def load_benchmark(
 
 def run(
     method: str | LoadedMethod,
-    benchmark: Benchmark | str | Path | None = None,
+    benchmark: Benchmark | AnyPath | None = None,
     *,
-    out: str | Path | None = None,
+    out: AnyPath | None = None,
     compute: Compute | None = None,
     shard: Shard = (1, 1),
     limit: int | None = None,
@@ -91,11 +90,11 @@ def run(
 
 
 def score(
-    run: RunReport | str | Path,
+    run: RunReport | AnyPath,
     *,
-    benchmark: Benchmark | str | Path | None = None,
+    benchmark: Benchmark | AnyPath | None = None,
     protocol: str = "native@1",
-    out: str | Path | None = None,
+    out: AnyPath | None = None,
     allow_missing: bool = False,
     resize: bool = False,
     workers: int | None = 1,
@@ -135,7 +134,7 @@ def score(
 
 
 def compare(
-    *results: Result | RunReport | str | Path, by: str = "J&F", protocol: str | None = None, oracle: Result | None = None
+    *results: Result | RunReport | AnyPath, by: str = "J&F", protocol: str | None = None, oracle: Result | None = None
 ) -> Comparison:
     """Whether one result is better than another and where, or how several rank, as `icvos compare` says.
 
@@ -158,5 +157,5 @@ def compare(
     return compare_results(entries, by=by, protocol=protocol, oracle=oracle)
 
 
-def _opened(benchmark: Benchmark | str | Path | None) -> Benchmark:
+def _opened(benchmark: Benchmark | AnyPath | None) -> Benchmark:
     return benchmark if isinstance(benchmark, Benchmark) else load_benchmark(benchmark)

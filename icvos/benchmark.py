@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
-from icvos.files import json_fault, parse_json, read_data, to_json, write_text
+from icvos.files import AnyPath, json_fault, parse_json, read_data, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle
 from icvos.names import is_junk
@@ -185,19 +185,21 @@ class Benchmark:
     roots: Mapping[str, Path]
 
     @classmethod
-    def open(cls, path: Path, roots: Mapping[str, Path] | None = None) -> Benchmark:
+    def open(cls, path: AnyPath, roots: Mapping[str, AnyPath] | None = None) -> Benchmark:
         """Read the release in the folder `path`; `roots` overrides where its sources lie.
 
         Raises:
-            UserInputError: there is no such folder, or no release in it.
-            DataError: its files are corrupt or do not fit together (file and line are named).
+            UserInputError: there is no such folder.
+            DataError: no release is in it, or its files are corrupt or do not fit together (file and line are named).
         """
+        path = Path(path)
         if not (path / MANIFEST).is_file():
-            found = "no such folder" if not path.exists() else f"no {MANIFEST}"
-            raise UserInputError(
-                "no release here", path, found=found, fix="make one with `icvos build` or `icvos import`, or give --benchmark DIR"
-            )
-        known = {name: root.absolute() for name, root in (read_roots(path) | dict(roots or {})).items()}
+            fix = "make one with `icvos build` or `icvos import`, or give the folder of one"
+            if path.exists():
+                raise DataError("no release here", path, f"no {MANIFEST}", fix=fix)
+            raise UserInputError("no release here", path, "no such folder", fix=fix)
+        known = read_roots(path) | {name: Path(root) for name, root in (roots or {}).items()}
+        known = {name: root.absolute() for name, root in known.items()}
         manifest_bytes, episode_bytes = read_data(path / MANIFEST), read_data(path / EPISODES)
         digest = hashlib.sha256(manifest_bytes + b"\0" + episode_bytes).hexdigest()
         manifest, records = _parse_manifest(path / MANIFEST, manifest_bytes), _parse_episodes(path / EPISODES, episode_bytes)
@@ -313,28 +315,30 @@ def by_clip(episode_ids: Iterable[str]) -> dict[str, list[str]]:
     return clips
 
 
-def write_release(path: Path, manifest: Manifest, records: Sequence[EpisodeRecord], roots: Mapping[str, Path]) -> Benchmark:
+def write_release(path: AnyPath, manifest: Manifest, records: Sequence[EpisodeRecord], roots: Mapping[str, AnyPath]) -> Benchmark:
     """Write a release into the folder `path` and open it. The same arguments give the same bytes.
 
     Raises:
         UserInputError: the folder holds another release (the message says which field differs) or other files.
     """
+    path = Path(path)
     manifest_text = to_json(manifest.model_dump(mode="json"))
     lines = "".join(json.dumps(record.model_dump(mode="json"), ensure_ascii=False) + "\n" for record in records)
     refuse_other_files(path)
     _refuse_other_release(path, manifest, lines)
-    write_roots(path, roots)
+    write_roots(path, {name: Path(root) for name, root in roots.items()})
     write_text(path / EPISODES, lines)
     write_text(path / MANIFEST, manifest_text)  # last: with it the release is there
     return Benchmark.open(path)
 
 
-def refuse_other_files(path: Path) -> None:
+def refuse_other_files(path: AnyPath) -> None:
     """Refuse a folder that no release can be written to, before any work is done for it.
 
     Raises:
         UserInputError: it is a file, or it holds files and no release.
     """
+    path = Path(path)
     if path.exists() and not path.is_dir():
         raise UserInputError("not a folder", path, expected="a folder to write the release to", fix="give another --out")
     if not path.is_dir() or (path / MANIFEST).exists():

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from icvos.entries import KINDS, Entry, comparable, labels, version_notes
 from icvos.errors import UserInputError, did_you_mean
+from icvos.files import AnyPath
 from icvos.ranks import PRINTED, noise_groups, rank_intervals, same_tubes
 from icvos.reported import ReportedRow
 from icvos.results import Result, Scores, Timing
@@ -105,7 +105,7 @@ class Leaderboard:
         return cls(rows[0].result.benchmark, rows[0].result.protocol, tuple(rows), tuple(reported))
 
     @classmethod
-    def load(cls, paths: Iterable[Path], *, protocol: str | None = None, reported: Sequence[ReportedRow] = ()) -> Leaderboard:
+    def load(cls, paths: Iterable[AnyPath], *, protocol: str | None = None, reported: Sequence[ReportedRow] = ()) -> Leaderboard:
         """The board of the result files at `paths`, with the timings beside them. Raises what `collect` raises."""
         return cls.collect((Entry.load(path) for path in paths), protocol=protocol, reported=reported)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from icvos.errors import DataError, UserInputError, did_you_mean
+from icvos.files import AnyPath
 from icvos.results import Result, Scores, Timing, abridged, release_label
 
 KINDS = ("method", "ceiling", "floor")  # in the order of the board
@@ -28,12 +29,13 @@ class Entry:
     timing: Timing | None = None
 
     @classmethod
-    def load(cls, path: Path) -> Entry:
+    def load(cls, path: AnyPath) -> Entry:
         """The result file at `path`, with the timing beside it.
 
         Raises:
             DataError: either cannot be read.
         """
+        path = Path(path)
         return cls(Result.load(path), path, Timing.beside(path))
 
     def __str__(self) -> str:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeAlias, TypeVar
 
 from icvos.errors import DataError, UserInputError
 from icvos.names import accents_note
@@ -27,6 +27,7 @@ try:
 except ImportError:  # Windows: what was left behind is known by its age alone
     fcntl = None  # type: ignore[assignment]
 
+AnyPath: TypeAlias = str | os.PathLike[str]  # what public functions take for a path
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 _PARTIAL = ".partial"
@@ -42,7 +43,7 @@ _NO_FILES: dict[Callable[[int], bool], str] = {
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: AnyPath) -> Iterator[IO[bytes]]:
     """A binary file that appears at `path`, whole, when the block ends without an error; otherwise nothing is left.
 
     A link stays a link: what it leads to is replaced. A file that was there hands its permissions on.
@@ -50,6 +51,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         UserInputError: it cannot be a file (`output_file`), the disk is full or the folder cannot be written.
     """
+    path = Path(path)
     target = output_file(path)
     make_folder(target.parent)
     temporary: Path | None = None
@@ -285,12 +287,13 @@ def _machine() -> str:
     return sha256_text(platform.node())[:8]
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: AnyPath) -> None:
     """Make a folder and those above it, unless they are there.
 
     Raises:
         UserInputError: it cannot be made.
     """
+    path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -306,14 +309,16 @@ def _cannot_write(path: Path, error: OSError) -> UserInputError:
     )
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: AnyPath, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all."""
+    path = Path(path)
     with atomic_file(path) as stream:
         stream.write(data)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: AnyPath, text: str) -> None:
     """Write UTF-8 `text` to `path`, whole or not at all."""
+    path = Path(path)
     write_bytes(path, text.encode())
 
 
@@ -322,12 +327,13 @@ def to_json(value: object) -> str:
     return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: AnyPath) -> Any:
     """What the JSON file at `path` holds.
 
     Raises:
         DataError: there is no such file, it cannot be read, or it is not JSON (the message says the line).
     """
+    path = Path(path)
     return parse_json(read_data(path), path)
 
 
@@ -355,12 +361,13 @@ def json_fault(error: Exception) -> str:
     return "lists within lists without end" if isinstance(error, RecursionError) else str(error)
 
 
-def read_data(path: Path, sha256: str = "") -> bytes:
+def read_data(path: AnyPath, sha256: str = "") -> bytes:
     """The bytes of the file at `path`, which must have this sha256 where one is given.
 
     Raises:
         DataError: there is no such file, it cannot be read, or it is another file than the release names.
     """
+    path = Path(path)
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
@@ -430,8 +437,9 @@ def map_files(work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator
         pool.shutdown(cancel_futures=True)
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: AnyPath) -> str:
     """The sha256 of a file as lower-case hex, read in blocks."""
+    path = Path(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -16,7 +16,7 @@ from PIL import UnidentifiedImageError
 from pycocotools import mask as coco_mask
 
 from icvos.errors import DataError
-from icvos.files import beginning, kind_of, no_such_file, read_data
+from icvos.files import AnyPath, beginning, kind_of, no_such_file, read_data
 from icvos.png import PngError, decode_png, without_chunks
 from icvos.types import RLE, Encoding, Frame, Image, Mask, Size, Tube
 
@@ -27,7 +27,7 @@ _FIRST_ON_ITS_SIDE = 5  # of its values; below it width and height stay
 _START_OF_SCAN = 0xDA  # JPEG's marker before the pixels
 
 
-def read_image(path: Path, sha256: str = "", at_least: Size | None = None) -> Image:
+def read_image(path: AnyPath, sha256: str = "", at_least: Size | None = None) -> Image:
     """The picture at `path`, (H, W, 3) RGB uint8: the one way in which pictures on disk are read.
 
     Pixels are as they are stored, in which masks are made: an EXIF tag that asks viewers to turn the picture turns nothing.
@@ -37,6 +37,7 @@ def read_image(path: Path, sha256: str = "", at_least: Size | None = None) -> Im
     Raises:
         DataError: no such file, it is not a picture, or its sha256 is another one.
     """
+    path = Path(path)
     return decode_image(read_data(path, sha256), path, at_least)
 
 
@@ -68,12 +69,13 @@ def read_image_of_size(path: Path, size: Size) -> Image:
     return image
 
 
-def image_size(path: Path) -> Size:
+def image_size(path: AnyPath) -> Size:
     """Height and width of the picture at `path` as it is stored, from its header alone.
 
     Raises:
         DataError: no such file, or it is not a picture.
     """
+    path = Path(path)
     try:
         with PillowImage.open(path) as picture:
             return picture.height, picture.width
@@ -130,12 +132,13 @@ def _without_segments(jpeg: bytes, marker: int) -> bytes:
     return b"".join([*kept, jpeg[place:]])
 
 
-def read_ids(path: Path, sha256: str = "") -> NDArray[np.uint8]:
+def read_ids(path: AnyPath, sha256: str = "") -> NDArray[np.uint8]:
     """The values of an annotation PNG as they are stored (palette indices or grey levels), (H, W) uint8.
 
     Raises:
         DataError: no such file, it is not a one-channel PNG of at most 8 bits, or its sha256 is another one.
     """
+    path = Path(path)
     data = read_data(path, sha256)
     try:
         return decode_png(data)

@@ -13,7 +13,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from icvos.errors import UserInputError
-from icvos.files import atomic_folder, write_text
+from icvos.files import AnyPath, atomic_folder, write_text
 from icvos.registry import method_names
 
 LONGEST = 60  # characters of a name
@@ -63,12 +63,13 @@ def _instead(name: str) -> str:
     return f"did you mean {plain}?" if plain[0].isalpha() and not keyword.iskeyword(plain) else f"did you mean method-{plain}?"
 
 
-def write_method(name: str, folder: Path | None = None) -> NewMethod:
+def write_method(name: str, folder: AnyPath | None = None) -> NewMethod:
     """Write the package of a method called `name` into a new folder, by default one of its name here; whole or not at all.
 
     Raises:
         UserInputError: the name cannot be used, the folder is there already, or it cannot be written.
     """
+    folder = None if folder is None else Path(folder)
     check_name(name, method_names())
     target, module = folder or Path(name), module_name(name)
     _refuse_existing(target)

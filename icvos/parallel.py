@@ -73,7 +73,9 @@ def in_processes(prepare: Callable[[], Callable[[Job], Answer]], jobs: Sequence[
                 yield from _take_done(pending)
         except BrokenProcessPool as error:
             raise IcvosError(
-                "a worker process died", found="killed, or out of memory", fix="run the same command again, with fewer --workers"
+                "a worker process died",
+                found="killed, or out of memory",
+                fix="free some memory, then run the same command again, with fewer --workers where it has them",
             ) from error
         finally:
             stop.value = 1  # jobs that wait in the workers' queue are not begun

@@ -51,13 +51,26 @@ class ClipDone:
     findings: tuple[Finding, ...] = ()
 
 
-def answer_clip(asked: Sequence[Asked]) -> list[ClipDone]:
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Masks of one frame were written: of which clip, by which methods, and how many."""
+
+    clip: str
+    methods: str
+    masks: int
+
+
+OnWritten = Callable[[Written], None]
+
+
+def answer_clip(asked: Sequence[Asked], on_written: OnWritten = lambda written: None) -> list[ClipDone]:
     """Let methods answer their episodes of one clip: in one pass those that can, in one pass an episode the others.
 
     Times are kept where a pass is one method's alone.
 
     Args:
         asked: all about the same clip.
+        on_written: told of every frame's masks.
 
     Returns:
         What each did.
@@ -71,7 +84,7 @@ def answer_clip(asked: Sequence[Asked]) -> list[ClipDone]:
     for part in _passes(asked):
         pass_started = time.perf_counter()
         streams = _streams([one for _, one in part])
-        _pass(streams)
+        _pass(streams, on_written)
         for episode_of, finding in (found for stream in streams for found in stream.noticed()):
             findings[next(number for number, one in part if one is episode_of)].append(finding)
         if len(part) == 1:
@@ -153,7 +166,7 @@ def _streams(asked: Sequence[Asked]) -> list[_Stream]:
     return streams
 
 
-def _pass(streams: Sequence[_Stream]) -> None:
+def _pass(streams: Sequence[_Stream], on_written: OnWritten) -> None:
     clip = streams[0].parts[0].clip
     with ExitStack() as stack:
         frames = stack.enter_context(closing(ahead(Frame.read_image, clip.frames, PREFETCH, threads=2)))
@@ -165,6 +178,7 @@ def _pass(streams: Sequence[_Stream]) -> None:
         for frame in clip.frames:
             for stream, answer, files in zip(streams, answers, writers, strict=True):
                 _write(stream, clip, frame, next(answer, ()), files)
+                on_written(Written(clip.key, stream.name, len(files)))
         for stream, answer in zip(streams, answers, strict=True):
             if any(True for _ in answer):
                 raise _broken(stream, clip, f"after the last, {clip.frames[-1].id}", "another mask", f"{len(clip.frames)} in all")

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from icvos.cards import card_faults
 from icvos.errors import PluginError, UserInputError, did_you_mean
+from icvos.files import AnyPath
 from icvos.method_files import load_file
 from icvos.plugins import plugin_code
 from icvos.types import Clip, Compute, Instance, MethodCard, NeedsTruth, Segmenter, Source
@@ -94,7 +95,7 @@ def _check_card(spec: str, card: MethodCard) -> None:
         raise PluginError("the method's card is wrong", f"{spec}, {fault.field}", fault.found, fault.expected, fault.fix)
 
 
-def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> list[Source]:
+def load_sources(roots: Mapping[str, AnyPath], resolution: str | None = None) -> list[Source]:
     """The sources of these names over their trees, in the order given.
 
     Args:
@@ -114,7 +115,7 @@ def load_sources(roots: Mapping[str, Path], resolution: str | None = None) -> li
     for name, factory in factories.items():
         with plugin_code("the source cannot be opened", name, fix="mend the source"):
             given = {"resolution": resolution} if name in choosing else {}
-            sources.append(cast(Source, factory(roots[name], **given)))
+            sources.append(cast(Source, factory(Path(roots[name]), **given)))
     return sources
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from icvos.errors import DataError
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 
 FORMATS = ("icvos-reported/1", "icvos-reported/2")  # 1: one table; 2: several editions of one
 PAPER = Path(__file__).parent / "data" / "reported.json"
@@ -55,13 +54,14 @@ class ReportedRow:
         return f"{self.source} ({self.date})" if self.date else self.source
 
 
-def reported_rows(path: str | PathLike[str] = PAPER) -> tuple[ReportedRow, ...]:
+def reported_rows(path: AnyPath = PAPER) -> tuple[ReportedRow, ...]:
     """The rows of a file of reported numbers, edition by edition, in the file's order; without `path`, those of the DC-SAM paper.
 
     Raises:
         DataError: the file is not such a table.
     """
-    data = read_json(Path(path))
+    path = Path(path)
+    data = read_json(path)
     found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
     if found not in FORMATS:
         raise DataError("not a table of reported numbers", path, found=found, expected=" or ".join(FORMATS), fix="check the path")

@@ -6,7 +6,7 @@ Scores lie in [0, 1]; percent appears only where a board is printed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from math import isfinite
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 from icvos.badges import REPORTED, Badge, badge_of
 from icvos.cards import card_faults, seen_clips, validation_clips
-from icvos.errors import DataError
-from icvos.files import parse_json, read_data, read_json, to_json, write_text
+from icvos.errors import DataError, UserInputError
+from icvos.files import AnyPath, parse_json, read_data, read_json, to_json, write_text
 from icvos.names import lies_in_junk
 from icvos.scores import Coverage, Scores, TubeScores, score_field
 from icvos.totals import Disagreement, disagreements
@@ -55,12 +55,13 @@ class Timing:
         return self.frames / self.seconds if self.seconds else None
 
     @classmethod
-    def load(cls, file: Path) -> Timing:
+    def load(cls, file: AnyPath) -> Timing:
         """The timing stored at `file`.
 
         Raises:
             DataError: it is no timing.
         """
+        file = Path(file)
         data = read_json(file)
         try:
             timing = cls(int(data["frames"]), float(data["seconds"]), int(data["peak_rss_bytes"]))
@@ -71,12 +72,13 @@ class Timing:
         return timing
 
     @classmethod
-    def beside(cls, path: Path) -> Timing | None:
+    def beside(cls, path: AnyPath) -> Timing | None:
         """The timing stored beside the result file `path` (``native@1.timing.json`` for ``native@1.json``), if any.
 
         Raises:
             DataError: the file is there and is no timing.
         """
+        path = Path(path)
         file = path.with_name(f"{path.stem}.timing.json")
         return cls.load(file) if file.exists() else None
 
@@ -132,21 +134,22 @@ class Result:
         """Those of `clips` that the method's card names as looked at while its settings were chosen."""
         return validation_clips(self.method, self.clips)
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write the result to `path`, whole or not at all."""
-        write_text(path, self.as_text())
+        write_text(Path(path), self.as_text())
 
     def as_text(self) -> str:
         """What its file holds."""
         return to_json(_plain(self))
 
     @classmethod
-    def load(cls, path: Path) -> Result:
+    def load(cls, path: AnyPath) -> Result:
         """The result stored at `path`, every total of which is derived again from its tubes.
 
         Raises:
             DataError: it is not a result file of this format, or holds a number that does not follow from its tubes.
         """
+        path = Path(path)
         content = read_data(path)
         data = parse_json(content, path)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
@@ -189,24 +192,25 @@ def _refuse_disagreements(path: Path, result: Result, coverage: Mapping[str, Any
         raise DataError("a result that does not follow from its own tubes", where, wrong.found, wrong.expected, "score the run again")
 
 
-def find_results(roots: list[Path]) -> Iterator[Path]:
+def find_results(roots: Iterable[AnyPath]) -> Iterator[Path]:
     """Every result file ``NAME@VERSION.json`` below `roots` (a result file of any name may be given), sorted, each once.
 
     Raises:
-        DataError: a root does not exist.
+        UserInputError: a root does not exist.
     """
     seen: set[Path] = set()
-    for root in roots:
+    for root in map(Path, roots):
         if not root.exists():
-            raise DataError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
+            raise UserInputError("no such folder", root, expected="scored runs", fix="run `icvos score` first or check the path")
         for path in [root] if root.is_file() else sorted(found for found in root.rglob("*@*.json") if not lies_in_junk(found, root)):
             if path.resolve() not in seen and not path.name.endswith(_COMPANIONS):
                 seen.add(path.resolve())
                 yield path
 
 
-def is_image_result(path: Path) -> bool:
+def is_image_result(path: AnyPath) -> bool:
     """Whether a result file is about images and not about clips, so that the two never stand side by side."""
+    path = Path(path)
     data = read_json(path)
     return isinstance(data, dict) and data.get("format") == IMAGE_FORMAT
 

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from icvos.benchmark import by_clip, tube_id
 from icvos.errors import Finding, PluginError
+from icvos.files import AnyPath
 from icvos.parallel import core_count, in_processes
-from icvos.passes import Asked, ClipDone, answer_clip
+from icvos.passes import Asked, ClipDone, OnWritten, Written, answer_clip
 from icvos.propagate.base import warmed_up
 from icvos.registry import LoadedMethod, load_method
 from icvos.store import PredictionStore, RunKey
@@ -93,12 +94,13 @@ def run_key(benchmark: Questions, method: LoadedMethod) -> RunKey:
     return RunKey(release, benchmark.digest, card.name, card.version, method.code, card.weights, card.precision)
 
 
-def open_store(benchmark: Questions, method: LoadedMethod, root: Path) -> PredictionStore:
+def open_store(benchmark: Questions, method: LoadedMethod, root: AnyPath) -> PredictionStore:
     """The store at `root` for this method on this release, made if it is not there.
 
     Raises:
         UserInputError: the folder belongs to another run.
     """
+    root = Path(root)
     return PredictionStore.create(root, run_key(benchmark, method), asdict(method.card), benchmark.path)
 
 
@@ -123,6 +125,7 @@ def run(
     limit: int | None = None,
     workers: int | None = None,
     on_event: Callable[[ClipDone], None] = lambda event: None,
+    on_written: OnWritten = lambda written: None,
 ) -> RunReport:
     """Let a method answer every episode that the store does not hold yet.
 
@@ -137,6 +140,7 @@ def run(
         limit: only the first so many episodes of the release.
         workers: processes; by default all cores where the card allows it and there is enough to do, else this one.
         on_event: called with each clip that is done.
+        on_written: told of every frame's masks; where other processes make them, of each clip's when it is done.
 
     Raises:
         PluginError: the method fails or breaks its contract.
@@ -153,9 +157,11 @@ def run(
     warm_up = warmed_up(method.segmenter) if here and groups else 0.0
     events: list[ClipDone] = []
     try:
-        with closing(in_processes((lambda: prepare.by(method)) if here else prepare, groups, workers)) as stream:
+        with closing(in_processes((lambda: prepare.by(method, on_written)) if here else prepare, groups, workers)) as stream:
             for event in stream:
                 events.append(event)
+                if not here:
+                    on_written(Written(event.clip, method.card.name, event.masks))
                 on_event(event)
     except BaseException:  # a worker that was ended leaves what it was writing
         store.sweep(wanted)
@@ -170,6 +176,7 @@ def run_together(
     shard: Shard = (1, 1),
     limit: int | None = None,
     on_event: Callable[[ClipDone], None] = lambda event: None,
+    on_written: OnWritten = lambda written: None,
 ) -> list[RunReport]:
     """As `run`, for several methods, in this process: each clip is passed over once for all, and methods on the same SAM 2 share it.
 
@@ -192,7 +199,7 @@ def run_together(
     warm_up = sum(warmed_up(method.segmenter) for method, _ in runs) if asked else 0.0
     events: dict[Path, list[ClipDone]] = {store.root: [] for _, store in runs}
     for key in sorted(asked):
-        for one, event in zip(asked[key], answer_clip(asked[key]), strict=True):
+        for one, event in zip(asked[key], answer_clip(asked[key], on_written), strict=True):
             events[one.store.root].append(event)
             on_event(event)
     seconds = time.perf_counter() - started - warm_up
@@ -251,7 +258,7 @@ class Answers:
         """The function, with the method loaded anew."""
         return self.by(self.load())
 
-    def by(self, method: LoadedMethod) -> Callable[[Sequence[str]], ClipDone]:
+    def by(self, method: LoadedMethod, on_written: OnWritten = lambda written: None) -> Callable[[Sequence[str]], ClipDone]:
         """The function: ids of episodes of one clip -> what was done by this method."""
         episodes = {episode.id: episode for episode in self.benchmark.episodes}
-        return lambda ids: answer_clip([Asked(method.segmenter, [episodes[name] for name in ids], self.store)])[0]
+        return lambda ids: answer_clip([Asked(method.segmenter, [episodes[name] for name in ids], self.store)], on_written)[0]

@@ -15,6 +15,7 @@ from icvos.errors import Finding, UserInputError
 from icvos.fewshot import results as images
 from icvos.fewshot.release import ImageRelease, is_image_release
 from icvos.fewshot.results import ImageResult
+from icvos.files import AnyPath
 from icvos.handed_in.masks import STRICT, Leniency
 from icvos.protocol import ScoringProtocol, protocol_named
 from icvos.results import Result
@@ -37,18 +38,20 @@ class Scored:
         return one.overall.as_dict() if isinstance(one, Result) else {"mIoU": one.mIoU, "FB_IoU": one.FB_IoU}
 
 
-def open_release(path: Path) -> Release:
+def open_release(path: AnyPath) -> Release:
     """The release in a folder, whichever kind it is.
 
     Raises:
         UserInputError: there is none.
         DataError: it is corrupt.
     """
+    path = Path(path)
     return ImageRelease.open(path) if is_image_release(path) else Benchmark.open(path)
 
 
-def runs_below(runs: Path, release: Release) -> Path:
+def runs_below(runs: AnyPath, release: Release) -> Path:
     """Where the runs on a release lie: those on images below a folder for each release, for a method has as many as there are folds."""
+    runs = Path(runs)
     return runs / release.path.name if isinstance(release, ImageRelease) else runs
 
 

@@ -130,7 +130,10 @@ def refuse(where: Path, findings: Sequence[Finding]) -> None:
         SubmissionError: they have; all are listed.
     """
     if findings:
-        fix = f"first: {findings[0]}; mend all of them (--json lists them for machines), or see --allow-missing and --resize"
+        lenient = {"missing": "--allow-missing", "size": "--resize"}
+        options = [option for code, option in lenient.items() if any(finding.code.startswith(code) for finding in findings)]
+        more = f", or see {' and '.join(options)}" if options else ""
+        fix = f"first: {findings[0]}; mend all of them (--json lists them for machines){more}"
         raise SubmissionError("the predictions have faults", where, f"{len(findings)}", "none", fix, findings)
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from icvos.errors import UserInputError, did_you_mean
+from icvos.files import AnyPath
 
 FILE = "icvos.toml"
 ENVIRONMENT = "ICVOS_DATA"
@@ -42,8 +43,8 @@ class Settings:
             UserInputError: a data folder was named and is not there.
         """
         environment = os.environ.get(ENVIRONMENT)
-        below_file = roots_below(self.data, folders) if self.data else {}
-        below_environment = roots_below(Path(environment), folders) if environment else {}
+        below_file = roots_below(self.data, folders, f"`data` in {FILE}") if self.data else {}
+        below_environment = roots_below(environment, folders, ENVIRONMENT) if environment else {}
         return below_file | {name: root for name, root in self.roots.items() if name in folders} | below_environment
 
 
@@ -73,25 +74,27 @@ def known_roots(sources: Iterable[str]) -> dict[str, Path]:
     return load_settings(Path()).known_roots(folders) if folders else {}
 
 
-def roots_below(data: Path, folders: Mapping[str, str]) -> dict[str, Path]:
-    """The folders of sources below a data folder, whichever way their names are cased.
+def roots_below(data: AnyPath, folders: Mapping[str, str], said_by: str = "--data") -> dict[str, Path]:
+    """The folders of sources below a data folder, whichever way their names are cased; `said_by` is what named the folder.
 
     Raises:
         UserInputError: there is no such data folder.
     """
+    data = Path(data)
     if not data.is_dir():
         expected = "a folder with " + ", ".join(f"{folder}/" for folder in folders.values()) + " inside"
-        raise UserInputError("no such data folder", data, expected=expected, fix=f"check --data, {ENVIRONMENT} and {FILE}")
+        raise UserInputError("no such data folder", data, expected=expected, fix=f"check {said_by}")
     there = {entry.name.lower(): entry for entry in sorted(data.iterdir()) if entry.is_dir()}
     return {name: there[folder.lower()] for name, folder in folders.items() if folder.lower() in there}
 
 
-def load_settings(folder: Path) -> Settings:
+def load_settings(folder: AnyPath) -> Settings:
     """The settings of `folder`: its `icvos.toml`, if there is one; paths in it are taken from `folder`.
 
     Raises:
         UserInputError: the file is not TOML, or has an unknown or wrong entry.
     """
+    folder = Path(folder)
     path = folder / FILE
     if not path.is_file():
         return Settings()

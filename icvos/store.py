@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import atomic_file, names_its_writer, read_json, sweep, temporary_for, to_json, write_text
+from icvos.files import AnyPath, atomic_file, names_its_writer, read_json, sweep, temporary_for, to_json, write_text
 from icvos.handed_in.limits import ANY, MOST_RUN_FILE_BYTES, Limits
 from icvos.handed_in.limits import MOST_MASK_BYTES as MAX_MASK_BYTES
 from icvos.handed_in.names import shown
@@ -69,8 +69,8 @@ class RunFile:
 class Prediction:
     """The mask files of one episode, in a zip or in a folder; read one at a time, never unpacked."""
 
-    def __init__(self, path: Path | Node, root: Node | None = None) -> None:
-        self._node = path if isinstance(path, Node) else OnDisk(path)
+    def __init__(self, path: AnyPath | Node, root: Node | None = None) -> None:
+        self._node = path if isinstance(path, Node) else OnDisk(Path(path))
         self._root = root  # the zip that it lies in, if it does
         self.path = self._node.where
         try:
@@ -104,30 +104,34 @@ class Prediction:
 class PredictionStore:
     """The predictions of one run."""
 
-    def __init__(self, root: Path, key: RunKey | None) -> None:
+    def __init__(self, root: AnyPath, key: RunKey | None) -> None:
+        root = Path(root)
         self.root = root
         self.key = key  # None: somebody else's folder of masks
         self.folder = root / PREDICTIONS if (root / PREDICTIONS).is_dir() or key else root
 
     @classmethod
-    def create(cls, root: Path, key: RunKey, card: dict[str, Any], benchmark: Path) -> PredictionStore:
+    def create(cls, root: AnyPath, key: RunKey, card: dict[str, Any], benchmark: AnyPath) -> PredictionStore:
         """The store at `root`, made if it is not there.
 
         Raises:
             UserInputError: the folder holds another run (the message says which field differs) or other files.
         """
+        root = Path(root)
+        benchmark = Path(benchmark)
         if store := cls.resume(root, key):
             return store
         write_text(root / RUN, to_json({"key": asdict(key), "card": card, "benchmark": str(benchmark.resolve())}))
         return cls(root, key)
 
     @classmethod
-    def resume(cls, root: Path, key: RunKey) -> PredictionStore | None:
+    def resume(cls, root: AnyPath, key: RunKey) -> PredictionStore | None:
         """The store at `root`, or None where there is none yet; nothing is written.
 
         Raises:
             UserInputError: the folder holds another run (the message says which field differs) or other files.
         """
+        root = Path(root)
         if root.exists() and not root.is_dir():
             raise UserInputError("not a folder", root, expected="a folder for the run", fix="give another --out")
         # Another shard may be making the run at this moment: look at the folder first, at its key afterwards.
@@ -142,13 +146,14 @@ class PredictionStore:
         return None
 
     @classmethod
-    def open(cls, root: Path) -> PredictionStore:
+    def open(cls, root: AnyPath) -> PredictionStore:
         """The store at `root`: a run, a plain folder of masks, or a zip of either, which can only be read.
 
         Raises:
             UserInputError: there is no such folder or file.
             DataError: what `run.json` says has faults.
         """
+        root = Path(root)
         if not root.exists():
             raise UserInputError("no such folder", root, expected="a run, a folder of masks or a zip of either", fix="check the path")
         run = read_run_file(root)
@@ -165,8 +170,9 @@ class PredictionStore:
         return cls(root, run.key if run else None)
 
     @classmethod
-    def behind(cls, result: Path) -> PredictionStore | None:
+    def behind(cls, result: AnyPath) -> PredictionStore | None:
         """The run that a result's file lies in, or None where it lies in none. Raises what `open` raises."""
+        result = Path(result)
         root = result.resolve().parent.parent
         return cls.open(root) if (root / RUN).is_file() else None
 
@@ -281,8 +287,9 @@ def only_folder(root: Node) -> list[Node]:
     return folders if len(folders) == 1 else []
 
 
-def read_run_file(root: Path, limits: Limits = ANY) -> RunFile | None:
+def read_run_file(root: AnyPath, limits: Limits = ANY) -> RunFile | None:
     """What the `run.json` of a run's folder, or of a zip of it, says; None where there is none."""
+    root = Path(root)
     with closing(OnDisk(root, limits=limits)) as top:
         for node in (top, *only_folder(top)):
             if file := node.child(RUN):

@@ -13,7 +13,7 @@ from typing import Any
 
 from icvos.benchmark import tube_id
 from icvos.errors import Finding, UserInputError
-from icvos.files import atomic_file, sha256_file, to_json
+from icvos.files import AnyPath, atomic_file, sha256_file, to_json
 from icvos.handed_in.asked import Asked, Asks
 from icvos.handed_in.layout import Layout, laid_out
 from icvos.handed_in.masks import STRICT, EpisodeMasks, Leniency, Rules
@@ -50,7 +50,7 @@ class _Checked:
 
 
 def check(
-    path: Path,
+    path: AnyPath,
     benchmark: Asks,
     *,
     protocol: ScoringProtocol | None = None,
@@ -73,6 +73,7 @@ def check(
     Raises:
         UserInputError: there is nothing at `path`, or a protocol is given for images.
     """
+    path = Path(path)
     asked = benchmark.asked(protocol)
     run = read_run(path, asked)
     store = PredictionStore(path, run.key if run else None)
@@ -91,7 +92,7 @@ def check(
 
 
 def score(
-    path: Path,
+    path: AnyPath,
     benchmark: Release,
     *,
     protocol: ScoringProtocol | None = None,
@@ -109,6 +110,7 @@ def score(
         SubmissionError: the submission has faults; all are listed, those that `check` finds.
         DataError: the truth on disk is not the release's.
     """
+    path = Path(path)
     asked = benchmark.asked(protocol)
     run = read_run(path, asked)
     findings = _about_run(run, asked)
@@ -122,9 +124,9 @@ def score(
 
 
 def pack(
-    path: Path,
+    path: AnyPath,
     benchmark: Asks,
-    out: Path,
+    out: AnyPath,
     *,
     card: Mapping[str, Any] | None = None,
     leniency: Leniency = STRICT,
@@ -139,6 +141,8 @@ def pack(
         UserInputError: there is nothing at `path`, or a card is given where there is one already, or none at all.
         SubmissionError: there are faults; all are listed, and nothing is written.
     """
+    path = Path(path)
+    out = Path(out)
     asked = benchmark.asked()
     run = read_run(path, asked)
     if bool(run) == bool(card):
@@ -158,13 +162,14 @@ def pack(
     return Pack(out, out.stat().st_size, sha256_file(out), episodes, masks)
 
 
-def read_card(path: Path, method_name: str | None) -> dict[str, Any]:
+def read_card(path: AnyPath, method_name: str | None) -> dict[str, Any]:
     """The card in a JSON file, with all its fields, for a method of this name if one is given.
 
     Raises:
         UserInputError: there is no such file, or it has another name.
         SubmissionError: it is no card; all faults are listed.
     """
+    path = Path(path)
     try:
         data, findings = parsed(path.read_bytes(), str(path), "card")
     except OSError as error:
@@ -175,12 +180,13 @@ def read_card(path: Path, method_name: str | None) -> dict[str, Any]:
     return asdict(MethodCard(**data))
 
 
-def read_run(path: Path, asked: Asked) -> RunFile | None:
+def read_run(path: AnyPath, asked: Asked) -> RunFile | None:
     """What a submission says of itself, if anything.
 
     Raises:
         UserInputError: there is nothing at `path`.
     """
+    path = Path(path)
     if not path.exists():
         raise UserInputError("no such folder or file", path, expected="a run, a folder of masks or a zip of either", fix="check the path")
     return read_run_file(path, asked.limits)

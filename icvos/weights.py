@@ -16,7 +16,7 @@ from typing import Any
 from icvos.cache import ENVIRONMENT, cache_folder
 from icvos.download import Progress, alone, download
 from icvos.errors import DataError, UserInputError, did_you_mean
-from icvos.files import make_folder, parse_json, read_json, sha256_file, to_json, write_text
+from icvos.files import AnyPath, make_folder, parse_json, read_json, sha256_file, to_json, write_text
 
 FORMAT = "icvos-weights/1"
 REGISTRY = Path(__file__).parent / "data" / "weights.json"
@@ -80,12 +80,13 @@ class _Record:
     mtime_ns: int
 
 
-def weight_files(path: Path = REGISTRY) -> dict[str, WeightFile]:
+def weight_files(path: AnyPath = REGISTRY) -> dict[str, WeightFile]:
     """The registry, name -> file, in its own order.
 
     Raises:
         DataError: the file is not a registry of weights, or an entry is not as it must be.
     """
+    path = Path(path)
     data = read_json(path)
     found = data.get("format", "no format") if isinstance(data, dict) else type(data).__name__
     if found != FORMAT or not isinstance(data.get("files"), list):
@@ -158,7 +159,7 @@ def fetch(
     file = weight_file(name, registry)
     path = weight_path(file)
     if not path.is_file():
-        _refuse_unless_online(file, path, offline or os.environ.get(OFFLINE, "0") not in ("", "0"))
+        _refuse_unless_online(file, path, offline or is_offline())
         try:
             _obtain(file, path, on_progress)
         except OSError as error:
@@ -192,6 +193,11 @@ def resolve(
         fix = close if close.startswith("did") else "check the path, or take a name from `icvos weights`"
         raise UserInputError("no such weights", path, found, "a file, or a name of the registry", fix)
     return path
+
+
+def is_offline() -> bool:
+    """Whether the environment forbids downloads."""
+    return os.environ.get(OFFLINE, "0") not in ("", "0")
 
 
 def model_names(family: str) -> list[str]:
@@ -266,7 +272,7 @@ def sam_weights(model: str, weights: str | Path | None = None, *, offline: bool 
         DataError: the file has another sha256.
     """
     if weights is None and not is_first_sam(model) and sam2_config(model):
-        raise UserInputError("no weights", model, expected="a file for a configuration of your own", fix="pass --weights FILE")
+        raise UserInputError("no weights", model, expected="a file for a configuration of your own", fix="give its file of weights, too")
     return resolve(weights, model, offline=offline)
 
 

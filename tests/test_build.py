@@ -495,7 +495,7 @@ def test_a_write_that_is_interrupted_leaves_no_release(
         patch.setattr(benchmark, "write_text", stop_at_manifest)
         assert icvos("build", "--data", toy_data, "--out", tmp_path / "R").code == 130
     said = icvos("verify", tmp_path / "R")
-    assert (said.code, "no release here" in said.err) == (2, True)
+    assert (said.code, "no release here" in said.err) == (3, True)
     assert icvos("build", "--data", toy_data, "--out", tmp_path / "R").code == 0
     assert contents(tmp_path / "R") == contents(toy_release)
 

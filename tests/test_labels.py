@@ -130,7 +130,7 @@ def test_what_is_no_file_of_labels_is_refused(icvos: Icvos, tmp_path: Path, cont
 
 def test_a_file_that_is_not_there_is_told(icvos: Icvos, tmp_path: Path) -> None:
     said = icvos("labels", "check", tmp_path / "nowhere.csv")
-    assert (said.code, "no such file" in said.err) == (3, True)
+    assert (said.code, "no such file" in said.err) == (2, True)
 
 
 names = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters="/\\#{}"), min_size=1, max_size=8).filter(

@@ -109,7 +109,7 @@ def test_a_board_of_nothing_is_a_named_error(icvos: Command, tmp_path: Path) -> 
     said = icvos("leaderboard", tmp_path)
     assert said.code == 3 and "no results" in said.err and "icvos score" in said.err
     said = icvos("leaderboard", tmp_path / "nowhere")
-    assert said.code == 3 and "no such folder" in said.err
+    assert said.code == 2 and "no such folder" in said.err
 
 
 def test_osvos_own_masks_score_as_the_public_functions_say(world: Path, sample_data: Path, icvos: Command, tmp_path: Path) -> None:

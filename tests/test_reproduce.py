@@ -429,3 +429,11 @@ def test_the_derived_folds_are_those_of_icvos_fewshot() -> None:
     for fold, names in enumerate(shifted_folds()):
         asked = {PASCAL.get(category.name, category.name) for category in fold_classes("coco2pascal", fold)}
         assert asked == set(names)
+
+
+@pytest.mark.parametrize("columns", ["80", "100", "200"])
+def test_the_list_fits_the_terminal(columns: str, icvos: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    said = icvos("reproduce", "--list")
+    assert said.code == 0 and "table4" in said.out
+    assert max(map(len, said.out.splitlines())) <= min(100, int(columns))

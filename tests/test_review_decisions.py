@@ -319,7 +319,7 @@ def test_what_is_no_table_is_refused(icvos: Icvos, folder: Path, tmp_path: Path)
     said = icvos("review", folder, "--import-csv", tmp_path / "t.csv")
     assert said.code == 3
     assert "no column tube" in said.err
-    assert icvos("review", folder, "--import-csv", tmp_path / "none.csv").code == 3
+    assert icvos("review", folder, "--import-csv", tmp_path / "none.csv").code == 2
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00")
     assert "UTF-8" in icvos("review", folder, "--import-csv", tmp_path / "t.csv").err
 

@@ -274,8 +274,15 @@ class Page:
             assert time.monotonic() < end, (script, self.text("trouble"), self.text("side"))
             time.sleep(0.02)
 
-    def shows(self, tube: str) -> None:
+    def picture(self) -> str:
+        return str(self.browser.execute_script("return document.getElementById('still').dataset.picture"))
+
+    def begins(self, tube: str) -> None:
         self.waits_for(f"document.getElementById('first').alt.startsWith('{tube}:')")
+
+    def shows(self, tube: str) -> None:
+        self.begins(tube)
+        self.waits_for("document.getElementById('still').dataset.picture === 'drawn'")
 
     def is_done(self, count: int) -> None:
         self.waits_for(f"document.getElementById('progress-words').textContent.startsWith('{count} of 3 done')")
@@ -386,3 +393,51 @@ def test_filters_and_arrows_find_a_tube(browser: Any, folder: Path, start: Calla
     page.press(Keys.ESCAPE)
     page.press("a")
     page.shows(MAN)
+
+
+def test_no_key_decides_about_a_tube_that_is_not_drawn_yet(browser: Any, folder: Path, start: Callable[..., Server]) -> None:
+    slow = {"offline": False, "latency": 1500, "downloadThroughput": -1, "uploadThroughput": -1}
+    page = Page(browser, start(folder, "ann").address)
+    page.shows(REX)
+    browser.execute_cdp_cmd("Network.enable", {})
+    try:
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", slow)
+        page.press("a")  # the first was seen
+        page.begins(TOM)
+        assert page.picture() == "waiting"
+        page.press("a", "1", "u", "r", "c")
+        assert not browser.execute_script("return document.querySelector('dialog[open]')")
+        assert "wait until its picture is drawn" in page.text("said")
+        assert [one.tube for one in read_decisions(folder / "decisions.jsonl").decisions] == [REX]
+        enabled = browser.execute_script("return [...document.querySelectorAll('#keys button:enabled')].map(one => one.innerText)")
+        assert [one.replace("\n", " ") for one in enabled] == ["Z Undo"]
+        page.press("m")  # another view of it, which is fetched anew
+        page.press("a")
+        page.shows(TOM)
+    finally:
+        browser.execute_cdp_cmd("Network.emulateNetworkConditions", {**slow, "latency": 0})
+        browser.execute_cdp_cmd("Network.disable", {})
+    assert len(read_decisions(folder / "decisions.jsonl").decisions) == 1
+    page.press("u")
+    page.shows(MAN)
+    found = [(one.tube, one.verdict) for one in read_decisions(folder / "decisions.jsonl").decisions]
+    assert found == [(REX, "accept"), (TOM, "unsure")]
+
+
+def test_a_tube_whose_picture_fails_is_decided_by_the_mouse_alone(
+    browser: Any, folder: Path, toy_data: Path, tmp_path: Path, start: Callable[..., Server]
+) -> None:
+    broken = Path(shutil.copytree(toy_data / "DAVIS", tmp_path / "DAVIS"))
+    (broken / "JPEGImages/480p/rex/00000.jpg").write_bytes(b"no picture")
+    (folder / "roots.json").write_text(json.dumps({"davis": str(broken)}))
+    page = Page(browser, start(folder, "ann").address)
+    page.begins(REX)
+    page.waits_for("document.getElementById('still').dataset.picture === 'failed'")
+    assert "cannot be shown" in page.text("trouble") and "click a button" in page.text("trouble")
+    page.press("a")
+    assert "click a button" in page.text("said")
+    assert not (folder / "decisions.jsonl").exists()
+    browser.execute_script("document.querySelectorAll('#keys button')[0].click()")
+    page.shows(TOM)
+    assert page.text("trouble") == ""
+    assert [(one.tube, one.verdict) for one in read_decisions(folder / "decisions.jsonl").decisions] == [(REX, "accept")]

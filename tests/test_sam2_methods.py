@@ -338,3 +338,12 @@ def test_a_slip_does_not_stand_in_the_way_of_the_right_command(
 def test_weights_that_are_not_there_are_told_when_the_method_is_loaded() -> None:
     with pytest.raises(UserInputError, match=r"no such weights: nowhere/none\.pt"):
         load_method("oracle-first-frame", replace(UNTRAINED, weights="nowhere/none.pt"))
+
+
+def test_a_group_may_stand_in_a_list_and_nothing_runs_twice(icvos: Callable[..., Said], toy_release: Path, tmp_path: Path) -> None:
+    words = ("run", "--benchmark", toy_release, "--out", tmp_path, "--dry-run", "--json", "--method")
+    said = icvos(*words, "identity, all-embedded,identity,dcsam-mask,empty")
+    names = [Path(plan["run"]).name for plan in json.loads(said.out)]
+    assert (names[0], names[-1]) == ("identity", "dcsam-mask") and len(names) == len(set(names)) == 16
+    said = icvos(*words, "empty,all-embeded")
+    assert said.code == 2 and "did you mean all-embedded?" in said.err

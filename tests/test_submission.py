@@ -456,9 +456,9 @@ def test_a_folder_of_masks_is_packed_with_its_card(
     assert said.code == 0 and "mine.zip" in said.out and found(tmp_path / "mine.zip") == []
     said = icvos("submit", "score", "mine.zip", "--benchmark", toy_release)
     assert said.code == 0, said.err
-    card = json.loads((tmp_path / "runs/mine/results/native@1.json").read_text())["method"]
+    card = json.loads((tmp_path / "mine.zip-results/native@1.json").read_text())["method"]
     assert (card["name"], card["summary"], card["kind"]) == ("mine", script, "method")
-    page = icvos("leaderboard", "runs", "--format", "html")
+    page = icvos("leaderboard", "mine.zip-results", "--format", "html")
     assert page.code == 0 and script not in page.out
     said = icvos("submit", "pack", "mine.zip", "--benchmark", toy_release, "--method-name", "other")
     assert said.code == 2 and "leave --method-name" in said.err
@@ -519,3 +519,23 @@ def test_no_damage_gets_out_as_anything_but_findings(toy_release: Path, packed: 
     path.write_bytes(damaged)
     for finding in check_submission(path, Benchmark.open(toy_release)):
         assert all(finding.as_dict().values())
+
+
+def test_two_submissions_of_one_name_do_not_meet(
+    icvos: Command, toy_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, method in (("a", "empty"), ("b", "full-frame")):
+        assert icvos("run", "--method", method, "--benchmark", toy_release, "--out", "runs").code == 0
+        assert icvos("submit", "pack", f"runs/{method}", "--benchmark", toy_release, "--out", f"{folder}/masks.zip").code == 0
+    before = {path.name for path in tmp_path.iterdir()}
+    found = []
+    for zipped in ("a/masks.zip", "b/masks.zip"):
+        said = icvos("submit", "score", zipped, "--benchmark", toy_release, "--json")
+        found.append(Path(json.loads(said.out)["path"]))
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == [f"{one}/masks.zip-results/native@1.json" for one in "ab"]
+    assert [json.loads(path.read_text())["method"]["name"] for path in found] == ["empty", "full-frame"]
+    assert {path.name for path in tmp_path.iterdir()} == before  # nothing elsewhere
+    run = json.loads(icvos("submit", "score", "runs/empty", "--json").out)["path"]
+    assert run == "runs/empty/results/native@1.json"
+    assert Path(run).read_bytes() == found[0].read_bytes()

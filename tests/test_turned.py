@@ -229,9 +229,6 @@ def test_masks_that_fit_the_turned_picture_alone_are_told_as_that(icvos: Command
     ):
         said = icvos(*command)
         assert said.code == 3 and words in said.err, (command, said)
-    assert icvos("build", "--data", data, "--candidates", "C").code == 0
-    said = icvos("review", "C", "--gifs-only", "gifs")
-    assert said.code == 3 and words in said.err
     (tmp_path / "VOC").mkdir()
     for tree, name in (("JPEGImages", "JPEGImages"), ("Annotations", "SegmentationClass")):
         shutil.copytree(data / "DAVIS" / tree / "480p/rex", tmp_path / "VOC" / name)

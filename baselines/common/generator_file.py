@@ -15,7 +15,7 @@ from torch import Tensor
 from icvos.cards import NOT_TOLD
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError
-from icvos.files import atomic_file, parse_json
+from icvos.files import AnyPath, atomic_file, parse_json
 from icvos.models.tensor_files import metadata_of, read_stored
 from icvos.training.class_pictures import VOC_NAMES
 from icvos.training.episodes import fold_categories
@@ -39,8 +39,9 @@ class GeneratorFile:
     backbone: Mapping[str, Tensor] = field(default_factory=dict)  # one of its own in the place of the registry's
 
 
-def write_generator(path: Path, content: GeneratorFile) -> None:
+def write_generator(path: AnyPath, content: GeneratorFile) -> None:
     """Write it in half precision, whole or not at all; the same content gives the same bytes."""
+    path = Path(path)
     named = {GENERATOR + name: value for name, value in content.generator.items()}
     named |= {SAM + name: value for name, value in content.sam_state.items()}
     named |= {BACKBONE + name: value for name, value in content.backbone.items()}
@@ -51,30 +52,31 @@ def write_generator(path: Path, content: GeneratorFile) -> None:
         stream.write(packed)
 
 
-def is_generator(path: Path) -> bool:
+def is_generator(path: AnyPath) -> bool:
     """Whether `icvos train` wrote a file, whatever it is called.
 
     Raises:
         UserInputError: there is no such file.
         DataError: it is a damaged safetensors file.
     """
-    return KEY in metadata_of(path)
+    return KEY in metadata_of(Path(path))
 
 
-def read_generator(path: Path, method: str) -> GeneratorFile:
+def read_generator(path: AnyPath, method: str) -> GeneratorFile:
     """Read what `write_generator` wrote, in single precision.
 
     Raises:
         UserInputError: there is no such file, or it is of another method.
         DataError: it is damaged, holds a NaN, or is no file of a prompt generator.
     """
+    path = Path(path)
     stored = read_stored(path)
     said = parse_json(stored.metadata.get(KEY, "{}").encode(), path)
     if said.get("format") != FORMAT:
         found = said.get("format", "no format")
         raise DataError("not the weights of a prompt generator", path, found, FORMAT, "pass what `icvos train` wrote")
     if said["method"] != method:
-        raise UserInputError("weights of another method", path, said["method"], method, f"run --method {said['method']}")
+        raise UserInputError("weights of another method", path, said["method"], method, f"choose --method {said['method']}")
     tensors = {name: value.float() for name, value in stored.content.items()}
     broken = [name for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
     if broken:

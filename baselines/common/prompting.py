@@ -176,7 +176,7 @@ class GeneratedPrompts(SupportPrompts):
         path = found_weights(self.method, self.compute)
         content = self.generator.read(path)
         if content.sam != self.compute.sam:
-            fix = f"run with --sam {content.sam}, or train for {self.compute.sam}: icvos train --method {self.method.name}"
+            fix = f"run with --sam {content.sam}, or train for {self.compute.sam}: `icvos train --method {self.method.name}`"
             raise UserInputError("weights that were trained with another SAM", path, content.sam, self.compute.sam, fix)
         return content
 

@@ -18,7 +18,7 @@ from curation.review.view import refuse_nothing
 from curation.review_clips import encode_gif
 from icvos.categories import BY_ID
 from icvos.errors import DataError, Finding, UserInputError, did_you_mean
-from icvos.files import make_folder, read_data, write_bytes, write_text
+from icvos.files import AnyPath, make_folder, read_data, write_bytes, write_text
 from icvos.parallel import core_count, in_processes
 
 TABLE = "decisions.csv"
@@ -37,13 +37,14 @@ class Exported(NamedTuple):
     table_kept: bool  # it was there already, perhaps filled in
 
 
-def export_gifs(candidates: CandidateSet, folder: Path, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Exported:
+def export_gifs(candidates: CandidateSet, folder: AnyPath, on_progress: Callable[[int, int], None] = lambda done, total: None) -> Exported:
     """Lay out a GIF a tube and a table with a line a tube; what is there is kept, so that an interrupted call goes on.
 
     Raises:
         UserInputError: there is no tube, the folder holds the table of another set, or it cannot be written.
         DataError: a clip cannot be read.
     """
+    folder = Path(folder)
     refuse_nothing(candidates)
     make_folder(folder)
     table = folder / TABLE
@@ -104,7 +105,7 @@ class Imported(NamedTuple):
     empty: int  # lines without a verdict
 
 
-def import_table(candidates: CandidateSet, decisions: Path, table: Path, reviewer: str) -> Imported:
+def import_table(candidates: CandidateSet, decisions: AnyPath, table: AnyPath, reviewer: str) -> Imported:
     """Turn a filled-in table into decisions, all of its lines or none; lines without a verdict are passed over.
 
     Importing a table again, with more lines filled in or others changed, adds only what is new.
@@ -113,6 +114,8 @@ def import_table(candidates: CandidateSet, decisions: Path, table: Path, reviewe
         DataError: it is no such table, or lines cannot be used; the error lists every fault.
         UserInputError: the decisions cannot be kept.
     """
+    decisions = Path(decisions)
+    table = Path(table)
     answers = standing(read_decisions(decisions).decisions, candidates)[0]
     taken: list[Decision] = []
     findings: list[Finding] = []

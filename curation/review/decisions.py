@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from icvos.categories import BY_ID, BY_NAME
 from icvos.errors import DataError, Finding, UserInputError, did_you_mean
-from icvos.files import make_folder, output_file
+from icvos.files import AnyPath, make_folder, output_file
 
 if TYPE_CHECKING:
     from curation.candidates import CandidateSet
@@ -97,7 +97,8 @@ def reviewer_name(name: str | None) -> str:
 class DecisionReader:
     """Reads a file that grows: each time only the lines that are new."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: AnyPath) -> None:
+        path = Path(path)
         self.path = path
         self._start_over()
 
@@ -140,12 +141,13 @@ class DecisionReader:
             raise DataError("cannot read", self.path, error.strerror, fix="check the file and its permissions") from error
 
 
-def read_decisions(path: Path) -> DecisionLog:
+def read_decisions(path: AnyPath) -> DecisionLog:
     """The decisions in the file at `path`, read once (`DecisionReader.read`)."""
+    path = Path(path)
     return DecisionReader(path).read()
 
 
-def append_decisions(path: Path, decisions: Sequence[Decision]) -> None:
+def append_decisions(path: AnyPath, decisions: Sequence[Decision]) -> None:
     """Add decisions to the file at `path`, all of them or none, and return when they are on the disk.
 
     Writers take turns by a lock on the file, so that two pages or two servers lose nothing. A half-written last line, which
@@ -154,6 +156,7 @@ def append_decisions(path: Path, decisions: Sequence[Decision]) -> None:
     Raises:
         UserInputError: the file cannot be written; it is as it was before.
     """
+    path = Path(path)
     data = b"".join(dumps(asdict(decision), ensure_ascii=False).encode() + b"\n" for decision in decisions)
     make_folder(output_file(path).parent)
     try:

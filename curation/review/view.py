@@ -15,6 +15,7 @@ from curation.review.decisions import Decision, DecisionReader, append_decisions
 from curation.review.pictures import Pictures, clip_type
 from icvos.categories import BY_ID, CATEGORIES
 from icvos.errors import Finding, UserInputError
+from icvos.files import AnyPath
 
 
 def refuse_nothing(candidates: CandidateSet) -> None:
@@ -27,7 +28,8 @@ def refuse_nothing(candidates: CandidateSet) -> None:
 class Review:
     """One reviewer's view of a set and its decisions; several may share the file."""
 
-    def __init__(self, candidates: CandidateSet, decisions: Path, reviewer: str) -> None:
+    def __init__(self, candidates: CandidateSet, decisions: AnyPath, reviewer: str) -> None:
+        decisions = Path(decisions)
         refuse_nothing(candidates)
         self.candidates, self.decisions, self.reviewer = candidates, decisions, reviewer
         self.pictures = Pictures(candidates)

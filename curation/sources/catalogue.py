@@ -7,6 +7,7 @@ from pathlib import Path
 
 from icvos.benchmark import SourceRecord
 from icvos.errors import DataError, UserInputError
+from icvos.files import AnyPath
 from icvos.names import data_in, is_junk
 from icvos.settings import folder_of
 
@@ -114,8 +115,9 @@ def source_record(name: str, version: str = "") -> SourceRecord:
     return SourceRecord(title=entry.title, page=entry.page, licence=entry.licence, version=version)
 
 
-def recognise(root: Path) -> str:
+def recognise(root: AnyPath) -> str:
     """What the tree at `root` looks like, in words: a data set's title, or what its first entries are."""
+    root = Path(root)
     known = [*((entry.title, _is(entry, root)) for entry in CATALOGUE), *((title, _shows(root, signs)) for title, signs in _OTHER_SIGNS)]
     if title := next((title for title, shown in known if shown), None):
         return f"what looks like {title}"
@@ -131,13 +133,14 @@ def _shows(root: Path, signs: tuple[str, ...]) -> bool:
     return all(any(not is_junk(path.name) for one in sign.split("|") for path in root.glob(one)) for sign in signs)
 
 
-def check_root(name: str, root: Path) -> None:
+def check_root(name: str, root: AnyPath) -> None:
     """Refuse a folder that is not there or that holds another data set than the catalogue's `name`.
 
     Raises:
         UserInputError: there is no such folder.
         DataError: the tree is not laid out as `name` is.
     """
+    root = Path(root)
     entry = entry_of(name)
     if entry is None:  # a plug-in's, which knows its own layout
         if not root.is_dir():

@@ -21,6 +21,7 @@ from icvos.coco import (
     split_clashes,
 )
 from icvos.errors import DataError, Finding, UserInputError
+from icvos.files import AnyPath
 from icvos.masks import image_size, rle_area, size_text, turned_fix, union_of_shapes
 from icvos.names import accents_note
 from icvos.types import RLE, Category
@@ -51,7 +52,8 @@ class Coco:
 
     name = "coco"
 
-    def __init__(self, root: Path, split: str | None = None, min_area: int = MIN_AREA) -> None:
+    def __init__(self, root: AnyPath, split: str | None = None, min_area: int = MIN_AREA) -> None:
+        root = Path(root)
         check_root(self.name, root)
         self.root = root
         self.split = split or self._default_split()
@@ -214,23 +216,24 @@ class Coco:
         return there[0]
 
 
-def verify_coco(root: Path) -> list[Finding]:
-    """Every fault of a COCO tree: of each instances file that is there (images are looked at of the splits whose folder is), and
-    pictures or annotations that train and val of one year share.
+def verify_coco(root: AnyPath, split: str | None = None) -> list[Finding]:
+    """Every fault of a COCO tree: of each instances file that is there (images are looked at of `split`, by default that of supports, and
+    of the splits whose folder is there), and pictures or annotations that train and val of one year share.
 
     Raises:
         UserInputError: there is no such folder.
         DataError: an annotation file cannot be used.
     """
-    default = Coco(root)
+    root = Path(root)
+    default = Coco(root, split)
     others = [path.stem.removeprefix("instances_") for path in sorted(root.glob("annotations/instances_*.json"))]
-    splits = [default, *(Coco(root, split) for split in others if split in _TOGETHER and split != default.split)]
+    splits = [default, *(Coco(root, other) for other in others if other in _TOGETHER and other != default.split)]
     findings = []
-    for split in splits:
-        there = any((root / folder / split.split).is_dir() for folder in ("", "images"))
-        findings += split.verify(pictures=there or split is default)
+    for one in splits:
+        there = any((root / folder / one.split).is_dir() for folder in ("", "images"))
+        findings += one.verify(pictures=there or one is default)
     for year in ("2014", "2017"):
-        paths = [split.path for split in splits if split.split in {f"train{year}", f"val{year}"}]
+        paths = [one.path for one in splits if one.split in {f"train{year}", f"val{year}"}]
         if len(paths) > 1:
             findings += split_clashes(examine_instances(paths[0]), examine_instances(paths[1]))
     return findings

@@ -15,6 +15,7 @@ from curation.sources.scan import VOID, MaskScan, scan_masks
 from curation.sources.tree import Tree
 from icvos.benchmark import plain_name
 from icvos.errors import DataError, UserInputError
+from icvos.files import AnyPath
 from icvos.names import data_in, folders_in
 from icvos.types import Encoding
 
@@ -32,8 +33,9 @@ class _Davis(Tree):
     year: ClassVar[str]
     annotation_folders: ClassVar[tuple[str, ...]]
 
-    def __init__(self, root: Path, resolution: str | None = None) -> None:
+    def __init__(self, root: AnyPath, resolution: str | None = None) -> None:
         super().__init__(root)
+        root = self.root
         self.images, self.annotations = self._resolved(root / "JPEGImages", self._annotation_folder(), resolution)
         self.labels = davis_labels()
         if (root / "davis_semantics.json").is_file():

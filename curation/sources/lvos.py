@@ -17,7 +17,7 @@ from curation.sources.faults import AGAIN, Listing
 from curation.sources.scan import VOID, MaskScan
 from curation.sources.tree import Tree
 from icvos.errors import DataError, Finding
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 from icvos.names import folders_in
 
 _META_AGAIN = "fetch the meta file again"
@@ -40,7 +40,7 @@ class _Lvos(Tree):
     every_frame = False
     counted = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: AnyPath) -> None:
         super().__init__(root)
         self.labels = lvos_labels()
         self._read: dict[Path, Ranges] = {}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from curation.sources.tree import Tree
 from icvos.errors import DataError
+from icvos.files import AnyPath
 from icvos.names import folders_in
 
 
@@ -19,7 +20,8 @@ class Mose(Tree):
 
     name = "mose"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: AnyPath) -> None:
+        root = Path(root)
         if (root / "valid").is_dir() and not (root / "train").is_dir():
             fix = "fetch train: what valid/ has can be answered, but not scored"
             raise DataError("the truth of MOSE's valid clips is hidden", root, "masks of first frames only", "train/ beside valid/", fix)

@@ -13,6 +13,7 @@ from curation.sources.catalogue import check_root
 from curation.sources.faults import Listing, collisions, gaps, image_faults, list_clip, mask_faults, order_faults, unmatched
 from curation.sources.scan import MaskScan, keeps_scans, scan, scan_masks, unreadable
 from icvos.errors import DataError, Finding
+from icvos.files import AnyPath
 from icvos.masks import image_size
 from icvos.parallel import core_count, in_processes
 from icvos.plugins import plugin_items
@@ -38,7 +39,8 @@ class Tree(ABC):
     every_frame: ClassVar[bool] = True
     counted: ClassVar[bool] = True
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: AnyPath) -> None:
+        root = Path(root)
         check_root(self.name, root)
         self.root = root
         self.labels: Labels = {}

@@ -79,7 +79,7 @@ def group(traceback: bool) -> None:
     icvos run --method support-shape                    predict every episode, resumable
     icvos score runs/support-shape                      J, F and J&F
     icvos submit check masks.zip                        every fault of somebody's masks, without the truth
-    icvos leaderboard --format markdown                 rank what was scored
+    icvos leaderboard                                   rank what was scored
     icvos fewshot --benchmark coco20i --method dcsam    the same method on images, COCO-20i and PASCAL-5i
     icvos compare runs/dcsam runs/vrp_sam               say how sure a difference is
     icvos reproduce table4                              the paper's tables: printed, ours, what is missing

@@ -145,6 +145,7 @@ def _curated(names: list[str], roots: dict[str, Path], pool: Coco, chosen: _Chos
 
 
 def _with_look_alikes(curated: Curated) -> Curated:
+    from icvos.cli.progress import bar
     from icvos.errors import missing_package
 
     try:
@@ -152,7 +153,8 @@ def _with_look_alikes(curated: Curated) -> Curated:
         from curation.suggest import Looker
     except ModuleNotFoundError as error:
         raise missing_package("--look-for-more", error, "models") from error
-    return with_look_alikes(curated, Looker())
+    with bar("looking for more", len(curated.tubes), "tubes") as on_tube:
+        return with_look_alikes(curated, Looker(), on_tube)
 
 
 def _reviewed(

@@ -14,7 +14,7 @@ from icvos.cli import complete, options
 @click.option("--by", help="The score that ranks and orders tubes: J&F, J or F; of images, mIoU or FB-IoU.  [default: J&F, or mIoU]")
 @click.option("--protocol", shell_complete=complete.protocols, help="Which protocol to compare, where the results hold several.")
 @click.option(
-    "--oracle", type=options.FOLDER, metavar="RESULT", help="Measures propagation.  [default: oracle-first-frame, if among the results]"
+    "--oracle", type=options.THERE, metavar="RESULT", help="Measures propagation.  [default: oracle-first-frame, if among the results]"
 )
 @click.option("--format", "form", type=click.Choice(["text", "markdown"]), default="text", show_default=True)
 @options.as_json

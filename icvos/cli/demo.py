@@ -36,7 +36,7 @@ def command(out: Path, as_json: bool) -> None:
         f"run --method {methods}empty,full-frame,centre-box,support-shape,identity --benchmark {release} --out {runs}",
         f"score {runs}",
         f"leaderboard {runs} --format html --out {board}",
-        f"leaderboard {runs}" if as_json else f"leaderboard {runs} --format markdown",
+        f"leaderboard {runs}",
     )
     told = [_step(words, as_json) for words in steps]
     if as_json:

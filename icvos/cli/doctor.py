@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from icvos.cli import options
 
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
+COLLECTIONS = {"all", "test"}  # extras made of others
 ROOMS = ("icvos", "curation", "baselines", "dcsam")
 
 
 @click.command("doctor")
 @options.as_json
 def command(as_json: bool) -> None:
-    """Report versions, whose modules are imported, devices, data folders, and missing extras.
+    """Report versions, whose modules are imported, PyTorch and CUDA, devices with their memory, data folders, and what each extra lacks.
 
     \b
     icvos doctor
@@ -27,10 +33,11 @@ def command(as_json: bool) -> None:
     report = {
         "versions": _versions(),
         "modules": _modules(),
+        "torch": _torch(),
         "devices": _devices(),
         "scoring kernel": _kernel(),
         "data": _data(),
-        "missing extras": _missing_extras(),
+        "extras": _extras(),
     }
     if as_json:
         click.echo(json.dumps(report, indent=1, ensure_ascii=False))
@@ -42,10 +49,8 @@ def command(as_json: bool) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from importlib import metadata
-
-    names = ["icvos", *sorted({_name(requirement) for requirement in metadata.requires("icvos") or [] if "extra ==" not in requirement})]
-    return {"python": sys.version.split()[0]} | {name: _version(name) for name in names}
+    always = {one.name for one in _requirements() if one.marker is None or one.marker.evaluate({"extra": ""})}
+    return {"python": sys.version.split()[0]} | {name: _version(name) or "missing" for name in ("icvos", *sorted(always))}
 
 
 def _modules() -> dict[str, str]:
@@ -62,18 +67,50 @@ def _modules() -> dict[str, str]:
     return found
 
 
-def _devices() -> dict[str, str]:
-    from importlib.util import find_spec
+def _torch() -> dict[str, str]:
+    """PyTorch's version and build, and whether it finds CUDA; a torch that cannot be imported says why."""
+    try:
+        torch = import_module("torch")
+    except ModuleNotFoundError:
+        return {"version": "missing", "fix": "run: pip install 'icvos[models]'"}
+    except Exception as error:  # a build that does not fit this machine
+        return {"version": _version("torch") or "unknown", "cannot be imported": f"{type(error).__name__}: {error}"}
+    built = (
+        f"for CUDA {torch.version.cuda}"
+        if torch.version.cuda
+        else f"for ROCm {torch.version.hip}"
+        if torch.version.hip
+        else "for CPU alone"
+    )
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        cuda = f"available, {torch.version.cuda or torch.version.hip}, {count} device{'' if count == 1 else 's'}"
+    else:
+        cuda = "not available: no device or driver found" if torch.version.cuda or torch.version.hip else "not available: built without it"
+    return {"version": str(torch.__version__), "build": built, "CUDA": cuda}
 
+
+def _devices() -> dict[str, str]:
+    """What can compute here; of each GPU its memory and how much of it is free."""
     devices = {"cpu": f"{_cores()} cores"}
-    if find_spec("torch") is None:
-        return devices | {"accelerators": "unknown without torch: pip install 'icvos[models]'"}
-    torch = import_module("torch")
+    try:
+        torch = import_module("torch")
+    except Exception:  # `_torch` says why
+        return devices | {"accelerators": "unknown without torch"}
     for number in range(torch.cuda.device_count()):
-        devices[f"cuda:{number}"] = torch.cuda.get_device_name(number)
+        devices[f"cuda:{number}"] = f"{torch.cuda.get_device_name(number)}, {_memory(torch, number)}"
     if torch.backends.mps.is_available():
         devices["mps"] = "Apple GPU"
     return devices
+
+
+def _memory(torch: Any, number: int) -> str:
+    total = torch.cuda.get_device_properties(number).total_memory
+    try:
+        free, _ = torch.cuda.mem_get_info(number)
+    except Exception as error:  # another process holds all of it, or the GPU for itself
+        return f"{total / 2**30:.1f} GiB of memory, free memory unknown ({type(error).__name__})"
+    return f"{total / 2**30:.1f} GiB of memory, {free / 2**30:.1f} GiB free"
 
 
 def _cores() -> int:
@@ -97,30 +134,32 @@ def _data() -> dict[str, str]:
         roots = known_roots(ENTRIES)
     except UserInputError as error:  # what is wrong is just what this command is asked
         return {"settings": str(error)}
-    return {name: str(roots.get(name, "not set: say --data DIR, or set ICVOS_DATA")) for name in ENTRIES}
+    return {name: str(roots.get(name, "not set: set ICVOS_DATA, or `data` in icvos.toml")) for name in ENTRIES}
 
 
-def _missing_extras() -> dict[str, str]:
-    from importlib import metadata
-
-    missing: dict[str, list[str]] = {}
-    for requirement in metadata.requires("icvos") or []:
-        head, _, marker = requirement.partition(";")
-        extra = marker.partition("extra ==")[2].strip(" '\"")
-        name = _name(head)
-        if extra and extra not in {"all", "test"} and name != "icvos" and _version(name) == "missing":
-            missing.setdefault(extra, []).append(name)
-    return {extra: f"{', '.join(names)}: pip install 'icvos[{extra}]'" for extra, names in missing.items()}
-
-
-def _name(requirement: str) -> str:
-    return next((requirement[:place] for place, letter in enumerate(requirement) if letter in " ;<>=!~["), requirement).strip()
+def _extras() -> dict[str, str]:
+    """Of each extra what it lacks, and the command that brings it."""
+    lacking: dict[str, list[str]] = {extra: [] for extra in metadata("icvos").get_all("Provides-Extra") or [] if extra not in COLLECTIONS}
+    for extra, missing in lacking.items():
+        for one in _requirements():
+            if one.marker and one.marker.evaluate({"extra": extra}) and not one.marker.evaluate({"extra": ""}):
+                found = _version(one.name)
+                if found is None:
+                    missing.append(one.name)
+                elif not one.specifier.contains(found, prereleases=True):
+                    missing.append(f"{one.name} {one.specifier} (found {found})")
+    return {extra: f"lacks {', '.join(names)}: pip install 'icvos[{extra}]'" if names else "complete" for extra, names in lacking.items()}
 
 
-def _version(name: str) -> str:
-    from importlib import metadata
+def _requirements() -> list[Requirement]:
+    """What the installed package asks for, its extras included."""
+    from packaging.requirements import Requirement
 
+    return [Requirement(line) for line in requires("icvos") or []]
+
+
+def _version(name: str) -> str | None:
     try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "missing"
+        return version(name)
+    except PackageNotFoundError:
+        return None

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from icvos.cli import complete, options
 from icvos.cli import foreign as foreign_options
-from icvos.cli import options
-from icvos.cli.run import chosen_methods, download_bytes, folder_name
+from icvos.cli.run import chosen_methods, download_bytes, folder_name, known_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from icvos.fewshot.evaluate import Evaluated
     from icvos.fewshot.freeze import ImageDraft
     from icvos.fewshot.pools import Pool
@@ -26,7 +23,12 @@ if TYPE_CHECKING:
 
 @click.command("fewshot")
 @click.option("--benchmark", required=True, metavar="coco20i|pascal5i|coco2pascal", help="coco2pascal: trained on COCO's fold, Table 11.")
-@click.option("--method", metavar="NAME[,NAME...]|FILE.py:CLASS", help="The method; several share one pass.")
+@click.option(
+    "--method",
+    metavar="NAME[,NAME...] | all-embedded[,...] | FILE.py:CLASS",
+    shell_complete=complete.methods,
+    help="The method; several share one pass.",
+)
 @click.option("--fold", default="all", show_default=True, metavar="0|1|2|3|all", help="Which classes; several with commas between.")
 @click.option("--shots", type=click.IntRange(1), default=1, show_default=True, help="Supports an episode.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Names the episodes.")
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     "--protocol", default="native", show_default=True, metavar="NAME", help="native, native-10k, hsnet, pfenet, bam, dcsam, matcher."
 )
 @click.option("--episodes", type=click.IntRange(1), help="Instead of the protocol's number; its name then says so.")
-@click.option("--lists", type=options.FOLDER, help="HSNet's data/splits: these pictures and no others.")
+@click.option("--lists", type=options.THERE, help="HSNet's data/splits: these pictures and no others.")
 @click.option("--split", metavar="val2014|val2017|train2017", help="Of COCO, without --lists.  [default: val2014, else val2017]")
 @click.option("--allow-missing", is_flag=True, help="Leave out listed pictures that are absent, and classes with too few.")
 @click.option("--force", is_flag=True, help="Run a method that was trained on the fold's classes; its result says so.")
@@ -85,6 +87,7 @@ def command(
     """
     import json
 
+    from icvos.cli.weights import fetch_missing
     from icvos.fewshot.evaluate import check_folders, check_methods
     from icvos.fewshot.freeze import Setting, draft_images
     from icvos.fewshot.pools import open_pool
@@ -92,7 +95,7 @@ def command(
     from icvos.programs.closed import closed_to_images
 
     foreign_options.check(method, foreign, compute)
-    methods, runs = [] if method is None else chosen_methods(method, compute, workers), out or options.settings().runs
+    methods, runs = [] if method is None else chosen_methods(method, compute, workers, images=True), out or options.settings().runs
     root = _root(given["benchmark"], data, coco, pascal)
     settings = [Setting(fold=number, seed=seed + more, **given) for number in _folds(fold) for more in range(seeds)]
     pool = open_pool(given["benchmark"], root, split=given["split"], lists=given["lists"])
@@ -111,6 +114,7 @@ def command(
         plans = [_plan(draft, methods, runs) for draft in drafts]
         click.echo(json.dumps(plans, indent=1) if as_json else "\n".join(map(_plan_text, plans)))
         return
+    fetch_missing((file for one in methods for file in known_weights(one.card)), compute.offline)
     for draft in drafts:  # what can be refused is refused before the first of them takes its hours
         check_folders(_frozen(draft, pool, root), methods, runs)
     said = []
@@ -175,10 +179,11 @@ def _evaluated(
     force: bool,
     workers: int | None,
 ) -> list[Evaluated]:
+    from icvos.cli.progress import bar
     from icvos.fewshot.evaluate import evaluate, left_to_do
 
     total = sum(left_to_do(release, one, runs, shard, limit) for one in methods)
-    with _bar(release.path.name, total) as advance:
+    with bar(release.path.name, total, "episodes") as advance:
         return evaluate(
             release,
             methods,
@@ -187,16 +192,8 @@ def _evaluated(
             limit=limit,
             force=force,
             workers=workers,
-            on_event=lambda event: advance(event.episodes),
+            on_event=lambda event: advance(event.episodes, event.clip),
         )
-
-
-@contextmanager
-def _bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    from icvos.cli.progress import bar
-
-    with bar(title, total, "episodes") as advance:
-        yield advance
 
 
 def _as_dict(method: LoadedMethod, release: ImageRelease, done: Evaluated) -> dict[str, Any]:

@@ -54,8 +54,8 @@ def command(
     from icvos.benchmark import SourceRecord
     from icvos.cli.build_report import refuse_faults, tell_supports
     from icvos.cli.progress import file_bar
-    from icvos.errors import UserInputError
-    from icvos.registry import load_sources
+    from icvos.errors import UserInputError, did_you_mean
+    from icvos.registry import load_sources, source_names
 
     roots = options.all_roots(ENTRIES, where)
     if "coco" not in roots:
@@ -63,6 +63,9 @@ def command(
     pool = Coco(roots["coco"], support_split, min_support_area)
     asked = [name for name in roots if name != "coco"] if sources is None else sources.split(",")
     names = {name.strip() for name in asked if name.strip()}
+    known = {*roots, *ENTRIES, *source_names()} - {"coco"}
+    if unknown := sorted(names - known):
+        raise UserInputError("unknown source", unknown[0], fix=did_you_mean(unknown[0], known))
     if missing := sorted(names - set(roots)):
         raise UserInputError("nobody said where the data is", ", ".join(missing), fix="say --root NAME=DIR, or leave it out of --sources")
     # In the catalogue's order, whatever the options' order, and plug-ins after it.

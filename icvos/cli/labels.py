@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from curation.label_files import LabelBook
     from icvos.types import Source
 
-FILES = click.argument("files", nargs=-1, required=True, type=options.FOLDER, metavar="FILE...")
+FILES = click.argument("files", nargs=-1, required=True, type=options.THERE, metavar="FILE...")
 
 
 @click.group("labels", context_settings={"help_option_names": ["-h", "--help"]})
@@ -97,7 +97,7 @@ def _show(book: LabelBook, as_json: bool, out: Path | None = None) -> None:
 
 
 @command.command("import-ovis")
-@click.argument("annotations", type=options.FOLDER)
+@click.argument("annotations", type=options.THERE)
 @click.option("--sources", shell_complete=complete.sources, default="mose", show_default=True, help="The sources whose clips OVIS has too.")
 @click.option("--threshold", type=click.FloatRange(0.5, 1), default=0.7, show_default=True, help="The least overlap of a match.")
 @click.option("--out", type=options.OUT_FILE, required=True, help="The labels.")
@@ -144,7 +144,7 @@ def import_ovis(
     show_default=True,
     help="The sources whose unnamed objects are looked at.",
 )
-@click.option("--labels", type=options.FOLDER, multiple=True, metavar="FILE", help="Objects labelled here are left alone.")
+@click.option("--labels", type=options.THERE, multiple=True, metavar="FILE", help="Objects labelled here are left alone.")
 @click.option("--all", "everything", is_flag=True, help="Also objects that have a name.")
 @click.option("--per-class", type=click.IntRange(1), default=20, show_default=True, help="COCO objects that stand for a class.")
 @click.option("--support-split", help="COCO's split.  [default: val2017, or val2014]")
@@ -173,6 +173,8 @@ def suggest(
     from curation.label_files import read_labels
     from curation.sources.coco import Coco
     from curation.tubes import unnamed
+    from icvos.categories import CATEGORIES
+    from icvos.cli.progress import bar
     from icvos.errors import missing_package
     from icvos.files import write_text
 
@@ -184,8 +186,13 @@ def suggest(
     opened = _opened(sources, where)
     roots = options.source_roots(["coco"], where)
     looker, book = Looker(), read_labels(labels)
-    prototypes = class_prototypes(Coco(roots["coco"], support_split), looker, per_class)
-    suggestions = list(suggest_classes(unnamed(opened, book, everything), prototypes, looker))
+    with bar("looking at COCO's objects", len(CATEGORIES), "classes") as on_class:
+        prototypes = class_prototypes(Coco(roots["coco"], support_split), looker, per_class, on_class)
+    suggestions = []
+    with bar("suggesting", None, "objects") as advance:
+        for one in suggest_classes(unnamed(opened, book, everything), prototypes, looker):
+            suggestions.append(one)
+            advance(1, f"{one.source}/{one.clip}")
     write_text(out, suggestions_csv(suggestions))
     if as_json:
         click.echo(json.dumps({"objects": len(suggestions), "out": str(out)}, indent=1))

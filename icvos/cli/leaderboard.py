@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,13 @@ if TYPE_CHECKING:
 
 @click.command("leaderboard")
 @click.argument("paths", type=options.FOLDER, nargs=-1)
-@click.option("--format", "form", type=click.Choice(["markdown", "html", "json", "csv", "latex"]), help="[default: markdown]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["markdown", "html", "json", "csv", "latex"]),
+    help="[default: a short table on a terminal, markdown into a pipe or file]",
+)
+@click.option("--verbose", is_flag=True, help="The short table, and where each number comes from: signatures and hashes.")
 @click.option(
     "--protocol",
     shell_complete=complete.protocols,
@@ -39,12 +46,13 @@ if TYPE_CHECKING:
 @click.option(
     "--benchmark", type=options.FOLDER, help="The release's folder; of images, also the one they lie in.  [default: the runs' own]"
 )
-@click.option("--pascal", type=options.FOLDER, help="The folder of VOC 2012, of episodes of images.")
+@options.pascal
 @options.roots
 @options.as_json
 def command(
     paths: tuple[Path, ...],
     form: str | None,
+    verbose: bool,
     protocol: str | None,
     by: str,
     group: str | None,
@@ -60,7 +68,9 @@ def command(
     """Rank the results below PATHS (default: runs). Results of two protocols or releases are never ranked together.
 
     \b
-    icvos leaderboard --format markdown
+    icvos leaderboard
+    icvos leaderboard runs --verbose
+    icvos leaderboard runs --format markdown
     icvos leaderboard runs --format html --out board.html
     icvos leaderboard runs --format html --out board.html --episodes 3 --benchmark ic-vos
     icvos leaderboard runs --format latex --out board.tex
@@ -84,7 +94,9 @@ def command(
         raise click.UsageError("--episodes draws pictures beside a page: give --format html and --out FILE, too")
     if as_json and not out and form not in (None, "json"):
         raise click.UsageError(f"--json prints JSON, and not {form}: leave one of them out, or give --out FILE")
-    form = form or ("json" if as_json and not out else "markdown")
+    form = form or _default_format(as_json, out, verbose)
+    if verbose and form != "table":
+        raise click.UsageError(f"--verbose is of a table, and {form} has it all: leave one of them out")
     roots = list(paths or (options.settings().runs,))
     found = list(find_results(roots))
     if not found:
@@ -102,7 +114,7 @@ def command(
 
         if group or by != "J&F":
             raise click.UsageError("results on images are ranked by mIoU: leave --by and --group out")
-        text = board_text(images, form, protocol, Drawing(episodes, out, figure, benchmark, where))
+        text = board_text(images, form, protocol, Drawing(episodes, out, figure, benchmark, where), verbose)
     elif form == "html":
         from icvos.render.html import boards_of
 
@@ -110,6 +122,11 @@ def command(
         release = options.open_benchmark(_release_path(entries, benchmark), where) if episodes else None
         pictures = _pictures(boards, entries, episodes, release, out) if release and out else None
         text = _page(boards, entries, by, group, pictures)
+    elif form == "table":
+        from icvos.render.table import render_table
+
+        board = Leaderboard.collect(entries, protocol=protocol, reported=rows)
+        text = render_table(board, by, group, width=options.width(), verbose=verbose)
     else:
         text = Leaderboard.collect(entries, protocol=protocol, reported=rows).render(form, by=by, group=group)
     if out:
@@ -118,6 +135,13 @@ def command(
         click.echo(json.dumps(said, indent=1, ensure_ascii=False) if as_json else f"{said['results']} results on the board: {out}")
     else:
         click.echo(text, nl=False)
+
+
+def _default_format(as_json: bool, out: Path | None, verbose: bool) -> str:
+    """A table is for eyes: what is piped or written to a file is markdown, so that scripts and README files stay as they are."""
+    if as_json and not out:
+        return "json"
+    return "markdown" if out or not (verbose or sys.stdout.isatty()) else "table"
 
 
 def _parted(paths: Sequence[Path], protocol: str | None) -> tuple[list[Path], list[Path]]:

@@ -10,6 +10,7 @@ from icvos.cli import options
 
 if TYPE_CHECKING:
     from icvos.fewshot.answers import Answers, Choice
+    from icvos.fewshot.board import ImageBoard
     from icvos.fewshot.release import ImageRelease
     from icvos.render.answer_grid import AnswerPictures
 
@@ -24,7 +25,7 @@ class Drawing(NamedTuple):
     where: options.Where
 
 
-def board_text(paths: Sequence[Path], form: str, protocol: str | None, drawing: Drawing) -> str:
+def board_text(paths: Sequence[Path], form: str, protocol: str | None, drawing: Drawing, verbose: bool = False) -> str:
     """The board of these results as text; pictures are written on the way.
 
     Raises:
@@ -39,7 +40,7 @@ def board_text(paths: Sequence[Path], form: str, protocol: str | None, drawing: 
     results = {path: ImageResult.load(path) for path in paths}
     board = image_board(list(results.values()), protocol)
     if not drawing.episodes:
-        return render_images(board, form)
+        return _rendered(board, form, verbose)
     answers = answers_of(board, results)
     choice = choose(answers, drawing.episodes)
     _check(choice, paths, drawing)
@@ -47,7 +48,14 @@ def board_text(paths: Sequence[Path], form: str, protocol: str | None, drawing: 
     if drawing.figure:
         _write_figure(drawing.figure, choice, answers, releases)
     pictures = _pictures(drawing.page, choice, answers, releases) if form == "html" and drawing.page else None
-    return render_images(board, form, pictures)
+    return render_images(board, form, pictures) if pictures else _rendered(board, form, verbose)
+
+
+def _rendered(board: ImageBoard, form: str, verbose: bool) -> str:
+    from icvos.render.images import render_images
+    from icvos.render.table import render_image_table
+
+    return render_image_table(board, width=options.width(), verbose=verbose) if form == "table" else render_images(board, form)
 
 
 def _check(choice: Choice, paths: Sequence[Path], drawing: Drawing) -> None:

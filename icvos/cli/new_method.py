@@ -31,4 +31,4 @@ def command(name: str, out: Path | None, as_json: bool) -> None:
         return
     for file in made.files:
         click.echo(made.folder / file)
-    click.echo(f"next: pip install -e '{made.folder}[test]', then pytest in {made.folder}, then icvos run --method {name}")
+    click.echo(f"next: pip install -e '{made.folder}[test]', then pytest in {made.folder}, then `icvos run --method {name}`")

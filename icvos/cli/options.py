@@ -24,6 +24,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FOLDER = click.Path(path_type=Path)
 
 
+class _There(click.Path):
+    """A path of what is read: that it is there is asked before anything else is done."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from icvos.errors import UserInputError
+
+        path = Path(str(super().convert(value, param, ctx)))
+        if not path.exists():
+            raise UserInputError("no such file or folder", path, fix="check the path")
+        return path
+
+
+THERE = _There(path_type=Path)
+
+
 class Told(click.Option):
     """An option whose help is made when it is shown, of what there is then; making it may import what is slow."""
 
@@ -63,6 +78,7 @@ OUT, OUT_FILE = Output(), Output(file=True)
 strict = click.option("--strict", is_flag=True, help="Refuse faulty clips and annotations instead of leaving them out.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 benchmark = click.option("--benchmark", type=FOLDER, help="The release's folder.  [default: ic-vos]")
+pascal = click.option("--pascal", type=FOLDER, help="The folder of VOC 2012, of episodes of images.")
 
 
 resolution = click.option("--resolution", metavar="480p|full", help="Of DAVIS, where its tree has both.  [default: 480p]")
@@ -161,11 +177,18 @@ def rules(command: Command) -> Command:
     for option in (
         click.option("--min-length", type=click.IntRange(1), help="Annotated frames that show the class, at least.  [default: 5]"),
         click.option("--min-area", type=click.FloatRange(0, 100), help="Percent of the first frame, at least.  [default: 0.05]"),
-        click.option("--labels", type=FOLDER, multiple=True, metavar="FILE", help="What objects are, as CSV; may be given again."),
+        click.option("--labels", type=THERE, multiple=True, metavar="FILE", help="What objects are, as CSV; may be given again."),
         click.option("--sources", shell_complete=complete.sources, help="The video data sets, separated by commas.  [default: davis]"),
     ):
         command = option(command)
     return command
+
+
+def width() -> int:
+    """The columns of the terminal, 80 where there is none."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size((80, 24)).columns
 
 
 def settings() -> Settings:
@@ -256,10 +279,10 @@ def open_benchmark(path: Path | None, where: Where = NOWHERE) -> Benchmark:
     """
     from icvos.benchmark import Benchmark
 
-    return _placed(Benchmark.open(path or settings().benchmark), where)
+    return _placed_clips(Benchmark.open(path or settings().benchmark), where)
 
 
-def _placed(release: Benchmark, where: Where) -> Benchmark:
+def _placed_clips(release: Benchmark, where: Where) -> Benchmark:
     from dataclasses import replace
 
     return replace(release, roots=located(release.manifest.sources, release.roots, where))
@@ -286,6 +309,14 @@ def note_orders(clips: Iterable[Clip]) -> None:
         note(f"{found[0]}{f' (and in {len(found) - 1} more clips)' if len(found) > 1 else ''}")
 
 
+def _placed_images(release: ImageRelease, where: Where) -> ImageRelease:
+    from dataclasses import replace
+
+    source = release.manifest.source
+    known: dict[str, Path] = {source: release.place} if release.place else {}
+    return replace(release, place=located((source,), known, where).get(source))
+
+
 def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
     """The release of images at `path`. Its pictures lie where options say, else where they did when it was frozen, else where
     environment and settings say.
@@ -294,15 +325,11 @@ def open_images(path: Path, where: Where = NOWHERE) -> ImageRelease:
         UserInputError: there is no release, or its pictures lie in none of these places.
         DataError: it is corrupt.
     """
-    from dataclasses import replace
-
     from icvos.errors import UserInputError
     from icvos.fewshot.release import ImageRelease
 
-    release = ImageRelease.open(path)
+    release = _placed_images(ImageRelease.open(path), where)
     source = release.manifest.source
-    known: dict[str, Path] = {source: release.place} if release.place else {}
-    release = replace(release, place=located((source,), known, where).get(source))
     if not release.root.is_dir():
         fix = f"say --{source} DIR or --data DIR, or set ICVOS_DATA"
         raise UserInputError("the pictures of the release are not here", path, f"no folder {release.root}", "the data set's folder", fix)
@@ -331,7 +358,9 @@ def open_release(path: Path | None, where: Where | None = None) -> Release:
     from icvos.scored import open_release as opened
 
     release = opened(path or settings().benchmark)
-    return release if where is None or not isinstance(release, Benchmark) else _placed(release, where)
+    if where is None:
+        return release
+    return _placed_clips(release, where) if isinstance(release, Benchmark) else _placed_images(release, where)
 
 
 def located(sources: Iterable[str], known: Mapping[str, Path], where: Where) -> dict[str, Path]:

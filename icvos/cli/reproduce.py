@@ -76,7 +76,8 @@ def command(
     here = partial(look, scale, out=out, roots=roots, release=release, runs=runs, commands=_commands())
     if recipe is None:
         reports = [build_report(load_recipe(each), here()) for each in recipe_names()]
-        click.echo(json.dumps([report_data(report) for report in reports], indent=1) if as_json else overview_text(reports), nl=as_json)
+        listed = json.dumps([report_data(report) for report in reports], indent=1)
+        click.echo(listed if as_json else overview_text(reports, min(100, options.width())), nl=as_json)
         return
     report = build_report(recipe, here())
     if dry_run:

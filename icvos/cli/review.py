@@ -99,7 +99,10 @@ def _export(candidates: CandidateSet, folder: Path, as_json: bool) -> None:
 
 def _import(review: Review, table: Path, as_json: bool) -> None:
     from curation.review.by_hand import import_table
+    from icvos.errors import UserInputError
 
+    if not table.exists():
+        raise UserInputError("no such file", table, fix="check the path")
     done = import_table(review.candidates, review.decisions, table, review.reviewer)
     facts = {"decisions": str(review.decisions), "reviewer": review.reviewer, **done._asdict()}
     words = f"{done.taken} decisions of {review.reviewer} added to {review.decisions}; {done.known} known before, {done.empty} lines empty"

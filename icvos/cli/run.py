@@ -12,7 +12,7 @@ from icvos.cli import foreign as foreign_options
 
 if TYPE_CHECKING:
     from icvos.benchmark import Benchmark
-    from icvos.passes import ClipDone
+    from icvos.passes import Written
     from icvos.registry import LoadedMethod
     from icvos.runner import RunReport
     from icvos.types import Compute, MethodCard
@@ -25,7 +25,7 @@ ALL_EMBEDDED = "all-embedded"
 @click.command("run")
 @click.option(
     "--method",
-    metavar="NAME[,NAME...] | all-embedded | FILE.py:CLASS[,...]",
+    metavar="NAME[,NAME...] | all-embedded[,...] | FILE.py:CLASS[,...]",
     shell_complete=complete.methods,
     help="The method (`icvos methods` lists them). Several share one pass; all-embedded: one of each that needs no download.",
 )
@@ -61,12 +61,14 @@ def command(
     icvos run --method naive-sam2 --sam sam2.1_hiera_l --device cuda --precision bf16
     icvos run --method dcsam --sam sam2.1_hiera_l --weights dcsam/generator.safetensors
     icvos run --method persam,vrp_sam,naive-sam2
+    icvos run --method all-embedded,dcsam-mask
     icvos run --program 'python3 segment.py {input} {output}' --time-limit 600
     icvos run --container my-method:1 --device cuda --card card.json
     """
     import json
 
     from icvos.cli.progress import bar
+    from icvos.cli.weights import fetch_missing
     from icvos.programs.closed import closed_folders
     from icvos.runner import open_store, planned, run, run_key, run_together
     from icvos.store import PredictionStore
@@ -86,20 +88,21 @@ def command(
             plan |= {"download_bytes": download_bytes(one.card)} | foreign_options.command_line(one)
         click.echo(json.dumps(plans if len(plans) > 1 else plans[0], indent=1) if as_json else "\n".join(map(_plan_text, plans)))
         return
+    fetch_missing((file for one in methods for file in known_weights(one.card)), compute.offline)
     stores = [open_store(release, one, root) for one, root in zip(methods, roots, strict=True)]
-    embedded = dict.fromkeys(file.name for one in methods for file in _known_weights(one.card) if file.embedded)
+    embedded = dict.fromkeys(file.name for one in methods for file in known_weights(one.card) if file.embedded)
     if embedded and not as_json:
         click.echo(f"icvos: {' and '.join(embedded)}: small weights that come along; --sam and --weights take larger ones", err=True)
     title = methods[0].card.name if len(methods) == 1 else f"{len(methods)} methods"
     with bar(title, sum(plan["masks"] for plan in plans), "frames") as advance:
 
-        def on_event(event: ClipDone) -> None:
-            advance(event.masks)
+        def on_written(written: Written) -> None:
+            advance(written.masks, f"{written.clip} {written.methods}" if len(methods) > 1 else written.clip)
 
         if len(methods) == 1:
-            reports = [run(methods[0], release, stores[0], shard=shard, limit=limit, workers=workers, on_event=on_event)]
+            reports = [run(methods[0], release, stores[0], shard=shard, limit=limit, workers=workers, on_written=on_written)]
         else:
-            reports = run_together(list(zip(methods, stores, strict=True)), release, shard=shard, limit=limit, on_event=on_event)
+            reports = run_together(list(zip(methods, stores, strict=True)), release, shard=shard, limit=limit, on_written=on_written)
     done = [_done(report) for report in reports]
     said = "\n".join(map(_done_text, reports)) + _rate_text(reports)
     click.echo(json.dumps(done if len(done) > 1 else done[0], indent=1) if as_json else said)
@@ -120,41 +123,54 @@ def check_memory(compute: Compute) -> None:
         raise without_memory(f"--sam {compute.sam}", "clips")
 
 
-def chosen_methods(said: str, compute: Compute, workers: int | None) -> list[LoadedMethod]:
-    """What `--method` names: a file's class, one method, several, or all that need no download.
+def chosen_methods(said: str, compute: Compute, workers: int | None, *, images: bool = False) -> list[LoadedMethod]:
+    """What `--method` names, in that order and each once: methods, files' classes, and groups, with commas between.
+
+    Args:
+        said: the option's value.
+        compute: for methods that ask.
+        workers: as asked for.
+        images: for single images, of whose groups ceilings are no part: the truth of the only frame is the answer.
 
     Raises:
         UserInputError: no such method, or several on more processes than one.
     """
-    from icvos.errors import UserInputError
-    from icvos.registry import load_method
+    from icvos.errors import UserInputError, did_you_mean
+    from icvos.registry import load_method, method_names
 
-    if said == ALL_EMBEDDED:
-        methods = _all_embedded(compute)
-    else:
-        names = [said] if _is_one_file(said) else [name for name in said.split(",") if name]
-        methods = [load_method(name, compute) for name in dict.fromkeys(names)]
+    methods: dict[str, LoadedMethod] = {}
+    for name in _listed(said):
+        if name == ALL_EMBEDDED:
+            for one in _all_embedded(compute, images):
+                methods.setdefault(one.spec, one)
+        elif ".py" not in name and name not in (known := method_names()):
+            raise UserInputError("unknown method", name, fix=did_you_mean(name, [*known, ALL_EMBEDDED]))
+        elif name not in methods:
+            methods[name] = load_method(name, compute)
     if not methods:
         raise UserInputError("no method", "--method", repr(said), "a name", "see `icvos methods`")
     if len(methods) > 1 and workers not in (None, 1):
         raise UserInputError("several methods share one process", "--workers", workers, "1", "leave --workers, or run them one by one")
-    return methods
+    return list(methods.values())
 
 
-def _is_one_file(said: str) -> bool:
-    """Whether this names one file, which may have commas in its name; files are not mixed with installed methods."""
-    parts = said.split(",")
-    return ".py" in said and (Path(said.rpartition(":")[0]).is_file() or not all(".py" in part for part in parts))
+def _listed(said: str) -> list[str]:
+    """The names of a list; one file may have commas in its path, and files are not mixed with installed methods."""
+    parts = [part.strip() for part in said.split(",") if part.strip()]
+    is_one_file = ".py" in said and (Path(said.rpartition(":")[0]).is_file() or not all(".py" in part for part in parts))
+    return [said] if is_one_file else parts
 
 
-def _all_embedded(compute: Compute) -> list[LoadedMethod]:
+def _all_embedded(compute: Compute, images: bool) -> list[LoadedMethod]:
     """One of each that needs no download; those whose packages are not installed are left out, and told."""
     from importlib.util import find_spec
 
     from icvos.registry import load_method, method_names
+    from icvos.types import NeedsTruth
 
     installed = [load_method(name, compute) for name in method_names()]
     methods = [one for one in installed if not one.card.variant_of and not download_bytes(one.card)]
+    methods = [one for one in methods if not (images and isinstance(one.segmenter, NeedsTruth))]
     if find_spec("sam2"):
         return methods
     left_out = [one.card.name for one in methods if one.card.weights != "none"]
@@ -215,7 +231,7 @@ def _plan(release: Benchmark, root: Path, episode_ids: list[str]) -> dict[str, A
     }
 
 
-def _known_weights(card: MethodCard) -> list[WeightFile]:
+def known_weights(card: MethodCard) -> list[WeightFile]:
     """What the card names of the registry: name and hash together, for a user's file stands behind the model's name alone."""
     from icvos.weights import weight_files
 
@@ -227,7 +243,7 @@ def download_bytes(*cards: MethodCard) -> int:
     """The bytes of weights that would be fetched first, each file once."""
     from icvos.weights import weight_path
 
-    files = {file.name: file for card in cards for file in _known_weights(card)}
+    files = {file.name: file for card in cards for file in known_weights(card)}
     return sum(file.size or 0 for file in files.values() if not weight_path(file).is_file())
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 @click.command("score")
 @click.argument("paths", type=options.FOLDER, nargs=-1)
 @options.benchmark
+@options.pascal
 @options.roots
 @click.option(
     "--protocol",
@@ -59,6 +59,7 @@ def command(
     import json
 
     from icvos.aggregate import method_card
+    from icvos.cli.progress import bar
     from icvos.errors import SubmissionError
     from icvos.scored import runs_below, score_store
     from icvos.scoring import Leniency
@@ -78,7 +79,7 @@ def command(
         card = None if store.key else method_card(name)
         options.note(store.not_data(release.asked().limits))
         try:
-            with _bar(release, name) as on_event:
+            with bar(f"scoring {name}", len(release.records), "episodes") as on_event:
                 scored = score_store(
                     store,
                     release,
@@ -166,14 +167,6 @@ def _check_rerun(store: PredictionStore, rerun: bool) -> None:
 
     if rerun and not store.key:
         raise UserInputError("not a run", store.root, "a folder of masks", "what `icvos run` left", "leave --rerun out")
-
-
-@contextmanager
-def _bar(release: Release, name: str) -> Iterator[Callable[[int], None]]:
-    from icvos.cli.progress import bar
-
-    with bar(f"scoring {name}", len(release.records), "episodes") as advance:
-        yield advance
 
 
 def tell(scored: Scored, folder: Path, as_json: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from icvos.cli.options import chosen_protocol
 
 if TYPE_CHECKING:
     from icvos.scored import Release
+    from icvos.store import PredictionStore
 
 WHAT = click.argument("path", type=options.FOLDER, metavar="X")
 PROTOCOL = click.option("--protocol", help="native@1, or paper-512@1; a release of images has its own.  [default: native@1]")
@@ -45,6 +46,7 @@ def command() -> None:
 @click.option("--method-name", help="Which method made a folder of masks.")
 @click.option("--card", type=options.FOLDER, metavar="FILE", help="What to say of it: JSON, see `icvos schema card`.")
 @MISSING
+@RESIZE
 @WORKERS
 @options.as_json
 def pack(
@@ -54,6 +56,7 @@ def pack(
     method_name: str | None,
     card: Path | None,
     allow_missing: bool,
+    resize: bool,
     workers: int | None,
     as_json: bool,
 ) -> None:
@@ -81,7 +84,7 @@ def pack(
             release,
             out or _zip_of(release, said["name"] if said else path.resolve().name.removesuffix(".zip")),
             card=said,
-            leniency=Leniency(allow_missing),
+            leniency=Leniency(allow_missing, resize),
             workers=workers,
             on_event=on_event,
         )
@@ -138,9 +141,10 @@ def check(
 @command.command("score")
 @WHAT
 @options.benchmark
+@options.pascal
 @options.roots
 @PROTOCOL
-@click.option("--out", type=options.OUT, help="Where the results go.  [default: results/ in a run's folder, else runs/NAME/results]")
+@click.option("--out", type=options.OUT, help="Where the results go.  [default: results/ in a run's folder, else X-results beside X]")
 @click.option("--method-name", help="What to call the method where X does not say.  [default: X's own name]")
 @MISSING
 @RESIZE
@@ -168,7 +172,7 @@ def score(
 
     from icvos.aggregate import method_card
     from icvos.cli.progress import bar
-    from icvos.cli.score import name_of, results_folder, tell
+    from icvos.cli.score import name_of, tell
     from icvos.scored import runs_below
     from icvos.scoring import Leniency
     from icvos.store import PredictionStore
@@ -190,9 +194,17 @@ def score(
             card=method_card(name),
             on_event=advance,
         )
-    row = tell(scored, out or results_folder(store, name, runs), as_json)
+    row = tell(scored, out or _results_beside(store), as_json)
     if as_json:
         click.echo(json.dumps(row, indent=1, ensure_ascii=False))
+
+
+def _results_beside(store: PredictionStore) -> Path:
+    """Into a run's own folder, else beside what was scored: people hand in files of one name from folders of their own."""
+    from icvos.aggregate import RESULTS
+
+    root = store.root.resolve()
+    return store.root / RESULTS if store.key and store.root.is_dir() else root.with_name(f"{root.name}-{RESULTS}")
 
 
 def _zip_of(release: Release, name: str) -> Path:

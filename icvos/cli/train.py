@@ -140,16 +140,22 @@ def _train(given: dict[str, Any], team: Team) -> None:
     from baselines.common.train_generator import train_generator
     from baselines.common.train_head import train_head
     from icvos.cli.progress import bar
+    from icvos.cli.weights import fetch_missing
+    from icvos.weights import weight_files
 
     data = _pictures(given, _open(given["sources"], given["split"]))
     options.note_not_data(Path(source.partition("=")[2]) for source in given["sources"])
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)
-    with bar(given["method"], loop.steps, "steps") if team.main else nullcontext(lambda steps: None) as advance:
+    if team.main:  # the others wait for it when they ask for the same files
+        known = weight_files()
+        needed = (given["backbone"], given["sam"] if given["method"] in GENERATORS and not given["sam_weights"] else "")
+        fetch_missing([known[name] for name in needed if name in known], offline=False)
+    with bar(given["method"], loop.steps, "steps") if team.main else nullcontext(lambda *said: None) as advance:
         seen = [0]
 
         def on_report(report: Any) -> None:
-            advance(report.step - seen[0])
+            advance(report.step - seen[0], f"loss {report.means['loss']:.4f}" if "loss" in report.means else "")
             seen[0] = report.step
 
         if given["method"] in HEADS:

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 @click.argument("release", type=options.FOLDER, required=False)
 @options.roots
 @options.resolution
+@click.option("--support-split", help="Of COCO, with --source coco.  [default: val2017, or val2014]")
 @click.option("--source", help="Check a source's whole tree instead of a release: davis, mose, lvos2, coco, ..., or a plug-in's.")
 @options.as_json
 def command(
     release: Path | None,
     where: options.Where,
     resolution: str | None,
+    support_split: str | None,
     source: str | None,
     as_json: bool,
 ) -> None:
@@ -42,8 +44,10 @@ def command(
         raise click.UsageError("give a RELEASE or --source NAME, not both")
     if resolution and not source:
         raise click.UsageError("--resolution goes with --source NAME: a release says which it is")
+    if support_split and source != "coco":
+        raise click.UsageError("--support-split goes with --source coco: a release says which it is")
     if source:
-        what, findings = source, _verify_source(source, where, resolution)
+        what, findings = source, _verify_source(source, where, resolution, support_split)
     else:
         benchmark = options.open_benchmark(release, where)
         what, findings = benchmark.label, _verify_release(benchmark)
@@ -54,24 +58,27 @@ def command(
 
 def _verify_release(benchmark: Benchmark) -> list[Finding]:
     from curation.verify import verify_supports
-    from icvos.cli.progress import file_bar
+    from icvos.cli.progress import bar, file_bar
     from icvos.verify import verify_release
 
     with file_bar("verifying") as on_progress:
-        return verify_release(benchmark, on_progress) + verify_supports(benchmark)
+        findings = verify_release(benchmark, on_progress)
+    with bar("verifying supports", None, ""):
+        return findings + verify_supports(benchmark)
 
 
-def _verify_source(source: str, where: options.Where, resolution: str | None) -> list[Finding]:
+def _verify_source(source: str, where: options.Where, resolution: str | None, support_split: str | None) -> list[Finding]:
     from curation.sources.coco import verify_coco
     from curation.sources.tree import Tree
-    from icvos.cli.progress import file_bar
+    from icvos.cli.progress import bar, file_bar
     from icvos.plugins import plugin_code
     from icvos.registry import load_sources
 
     roots = options.source_roots([source], where)
     options.note_not_data(roots.values())
     if source == "coco":
-        return verify_coco(roots["coco"])
+        with bar("verifying coco", None, ""):
+            return verify_coco(roots["coco"], support_split)
     (opened,) = load_sources(roots, resolution)
     with file_bar("verifying", "clips") as on_progress:
         if isinstance(opened, Tree):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +10,6 @@ import click
 from icvos.cli import complete, options
 
 if TYPE_CHECKING:
-    from icvos.download import Progress
     from icvos.weights import WeightFile
 
 
@@ -80,16 +77,28 @@ def _plan(files: Sequence[WeightFile], as_json: bool) -> None:
 
 
 def _fetch(files: Sequence[WeightFile], offline: bool, as_json: bool) -> None:
+    from icvos.cli.progress import file_bar
     from icvos.weights import fetch
 
     paths = {}
     for file in files:
-        with _byte_bar(file.name) as on_progress:
+        with file_bar(file.name, "bytes") as on_progress:
             paths[file.name] = str(fetch(file.name, offline=offline, on_progress=on_progress, registry={file.name: file}))
         if not as_json:
             click.echo(paths[file.name])
     if as_json:
         _print_json([{"name": name, "path": path} for name, path in paths.items()])
+
+
+def fetch_missing(files: Iterable[WeightFile], offline: bool) -> None:
+    """Fetch what is not here yet before anything else begins, so that a long download is seen; nothing where that is not allowed."""
+    from icvos.cli.progress import file_bar
+    from icvos.weights import fetch, is_offline, weight_path
+
+    for file in {one.name: one for one in files}.values():
+        if file.url and not (offline or is_offline() or weight_path(file).is_file()):
+            with file_bar(f"fetching {file.name}", "bytes") as on_progress:
+                fetch(file.name, on_progress=on_progress)
 
 
 def size(number: int | None) -> str:
@@ -109,18 +118,3 @@ def _print_json(value: object) -> None:
     import json
 
     click.echo(json.dumps(value, indent=1, ensure_ascii=False))
-
-
-@contextmanager
-def _byte_bar(what: str) -> Iterator[Progress | None]:
-    """Bytes, rate and time left on a terminal's stderr; silent anywhere else."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

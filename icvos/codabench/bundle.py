@@ -30,6 +30,7 @@ from icvos.codabench.rules import COMPETITION, METADATA
 from icvos.codabench.scoring import TRUTH
 from icvos.errors import IcvosError, UserInputError
 from icvos.files import (
+    AnyPath,
     atomic_file,
     atomic_folder,
     output_file,
@@ -62,7 +63,7 @@ def default_image() -> str:
     return "python:{}.{}-slim".format(*sys.version_info[:2])
 
 
-def write_bundle(plan: Plan, benchmark: Benchmark, out: Path, *, on_file: Callable[[int], None] = lambda files: None) -> None:
+def write_bundle(plan: Plan, benchmark: Benchmark, out: AnyPath, *, on_file: Callable[[int], None] = lambda files: None) -> None:
     """Write the bundle to `out`: a zip where the name ends in .zip, else a folder. It appears when it is whole and checked.
 
     Args:
@@ -76,6 +77,7 @@ def write_bundle(plan: Plan, benchmark: Benchmark, out: Path, *, on_file: Callab
         DataError: a mask is not the one that the release names.
         IcvosError: the bundle breaks a rule of Codabench's.
     """
+    out = Path(out)
     as_zip = out.suffix == ".zip"
     if out.is_dir() if as_zip else out.exists() and (not out.is_dir() or _strangers(out)):
         raise UserInputError("something else is there", out, expected="a new name, or a bundle to replace", fix="give another --out")

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from icvos.codabench.rules import COMPETITION, METADATA, Competition, Phase
 from icvos.errors import DataError, Finding
+from icvos.files import AnyPath
 
 YAML = "https://docs.codabench.org/latest/Organizers/Benchmark_Creation/Yaml-Structure/"
 STRUCTURE = "https://docs.codabench.org/latest/Organizers/Benchmark_Creation/Competition-Bundle-Structure/"
@@ -23,13 +24,14 @@ Folder = Path | zipfile.Path
 _PROGRAM = "/app/program/"  # where a worker puts a scoring program, and runs it
 
 
-def check(bundle: Path, scores: Collection[str] = ()) -> list[Finding]:
+def check(bundle: AnyPath, scores: Collection[str] = ()) -> list[Finding]:
     """Every fault of the bundle at `bundle`, a zip or a folder; none means that Codabench takes it.
 
     Args:
         bundle: the zip, or a folder with `competition.yaml` in it.
         scores: the keys that the scoring program writes to `scores.json`, where they are known; the columns must be among them.
     """
+    bundle = Path(bundle)
     with _opened(bundle) as root:
         if root is None:
             return [_finding("unreadable", bundle.name, "neither, or nothing in it", "a zip or a folder", "write it again")]

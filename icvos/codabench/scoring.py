@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from icvos.aggregate import method_card, score
 from icvos.benchmark import Benchmark
 from icvos.errors import DataError, IcvosError, SubmissionError
-from icvos.files import to_json, write_text
+from icvos.files import AnyPath, to_json, write_text
 from icvos.names import is_junk
 from icvos.protocol import protocol_named
 from icvos.render import text
@@ -58,12 +58,13 @@ def board_scores(result: Result) -> dict[str, float]:
     return {"jf": overall.JF, "j": overall.J, "f": overall.F, "j_first": overall.J_first, "coverage": result.coverage.part}
 
 
-def open_reference(folder: Path) -> Benchmark:
+def open_reference(folder: AnyPath) -> Benchmark:
     """The release in the reference data at `folder`, its truth beside it.
 
     Raises:
         DataError: it is not what a bundle holds.
     """
+    folder = Path(folder)
     try:
         truth = {root.name: root for root in sorted((folder / TRUTH).iterdir()) if not is_junk(root.name)}
     except OSError as error:

@@ -18,6 +18,7 @@ from icvos.comparison.losses import Loss, losses_of, mean_loss
 from icvos.comparison.pairs import BY, Difference, Pair, Variance, mean_score, neighbour_differences, pair_of, too_few, variance_of
 from icvos.entries import Entry, comparable, labels, version_notes
 from icvos.errors import DataError, UserInputError, did_you_mean
+from icvos.files import AnyPath
 from icvos.ranks import PRINTED, clip_sums, groups_within_noise, intervals_of_ranks, same_tubes, tubes_by_clip
 from icvos.results import Result, abridged, find_results, is_image_result
 from icvos.stats import RESAMPLES, flips_are_exact, smallest_p
@@ -119,14 +120,14 @@ def compare(
     )
 
 
-def load_results(paths: Sequence[Path]) -> list[Entry]:
+def load_results(paths: Sequence[AnyPath]) -> list[Entry]:
     """The results at `paths`, which are result files, or folders with results somewhere below, in the order given, each once.
 
     Raises:
         DataError: a path does not exist, or holds no result that can be read.
     """
     entries: list[Entry] = []
-    for path in paths:
+    for path in map(Path, paths):
         if not (found := [file for file in find_results([path]) if file == path or not is_image_result(file)]):
             raise DataError("no results", path, expected="a scored run of clips", fix="run `icvos score` first or check the path")
         seen = {entry.path.resolve() for entry in entries if entry.path}
@@ -134,8 +135,9 @@ def load_results(paths: Sequence[Path]) -> list[Entry]:
     return entries
 
 
-def compare_files(paths: Sequence[Path], *, by: str = "J&F", protocol: str | None = None, oracle: Path | None = None) -> Comparison:
+def compare_files(paths: Sequence[AnyPath], *, by: str = "J&F", protocol: str | None = None, oracle: AnyPath | None = None) -> Comparison:
     """`compare` on files and folders; `oracle` must hold one result under the protocol compared. Raises what `compare` raises."""
+    oracle = None if oracle is None else Path(oracle)
     entries = comparable(load_results(paths), protocol)
     if oracle is None:
         return compare(entries, by=by)

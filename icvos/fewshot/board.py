@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
-from pathlib import Path
 from statistics import fmean, stdev
 
 from icvos.badges import REPORTED
@@ -14,6 +13,7 @@ from icvos.entries import KINDS
 from icvos.errors import UserInputError, did_you_mean
 from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.results import ImageResult
+from icvos.files import AnyPath
 from icvos.results import abridged, find_results, is_image_result
 from icvos.stats import cluster_interval
 
@@ -64,9 +64,9 @@ class ImageBoard:
     rows: tuple[ImageRow, ...]
 
 
-def load_board(roots: Iterable[Path], protocol: str | None = None) -> ImageBoard:
+def load_board(roots: Iterable[AnyPath], protocol: str | None = None) -> ImageBoard:
     """The board of all results on images below `roots`. Raises what `image_board` raises."""
-    return image_board([ImageResult.load(path) for path in find_results(list(roots)) if is_image_result(path)], protocol)
+    return image_board([ImageResult.load(path) for path in find_results(roots) if is_image_result(path)], protocol)
 
 
 def image_board(results: Sequence[ImageResult], protocol: str | None = None) -> ImageBoard:

@@ -20,6 +20,7 @@ from icvos.fewshot.board import labelled, of_one_protocol
 from icvos.fewshot.pairs import BY, ImagePair, Measured, folds_of, measure, pairs_of
 from icvos.fewshot.results import ImageResult, read_counts
 from icvos.fewshot.scoring import EpisodeCounts
+from icvos.files import AnyPath
 from icvos.ranks import PRINTED, groups_within_noise, ranks_among
 from icvos.render.text import many
 from icvos.results import find_results, is_image_result
@@ -65,17 +66,17 @@ class ImageComparison:
         return smallest_p(self.pictures, self.resamples)
 
 
-def image_files(paths: Sequence[Path], protocol: str | None = None) -> dict[Path, ImageResult]:
+def image_files(paths: Sequence[AnyPath], protocol: str | None = None) -> dict[Path, ImageResult]:
     """The results on images among those at `paths`, files or folders, in order; none where it is clips that are to be compared.
 
     Raises:
         UserInputError: there are results on clips, too, and `protocol` does not say which are meant.
         DataError: a path does not exist or holds no result, or one cannot be read.
     """
-    for path in paths:
+    for path in map(Path, paths):
         if next(find_results([path]), None) is None:
             raise DataError("no results", path, expected="a scored run", fix="run `icvos score` first or check the path")
-    files = list(find_results(list(paths)))
+    files = list(find_results(paths))
     results = {path: ImageResult.load(path) for path in files if is_image_result(path)}
     clips = [path for path in files if path not in results]
     if results and clips and protocol is None:

@@ -11,6 +11,7 @@ from icvos.cards import seen_classes
 from icvos.errors import Finding, SubmissionError, UserInputError
 from icvos.fewshot.release import ImageManifest, ImageRelease
 from icvos.fewshot.results import ImageResult, save, score
+from icvos.files import AnyPath
 from icvos.passes import ClipDone
 from icvos.registry import LoadedMethod
 from icvos.runner import RunReport, Shard, open_store, planned, run, run_key, run_together
@@ -30,7 +31,7 @@ class Evaluated:
 def evaluate(
     release: ImageRelease,
     methods: Sequence[LoadedMethod],
-    runs: Path,
+    runs: AnyPath,
     *,
     shard: Shard = (1, 1),
     limit: int | None = None,
@@ -55,6 +56,7 @@ def evaluate(
         PluginError: a method fails or breaks its contract.
         DataError: a picture is not the one that the release names.
     """
+    runs = Path(runs)
     check_methods(release.manifest, methods, force)
     check_folders(release, methods, runs)  # all of them, before anything is written
     stores = [open_store(release, one, run_folder(runs, release, one)) for one in methods]
@@ -65,17 +67,19 @@ def evaluate(
     return [_scored(release, *one, workers) for one in zip(methods, stores, reports, strict=True)]
 
 
-def run_folder(runs: Path, release: ImageRelease, method: LoadedMethod) -> Path:
+def run_folder(runs: AnyPath, release: ImageRelease, method: LoadedMethod) -> Path:
     """Where a method's run on a release lies."""
+    runs = Path(runs)
     return runs / release.path.name / method.card.name
 
 
-def check_folders(release: ImageRelease, methods: Sequence[LoadedMethod], runs: Path) -> None:
+def check_folders(release: ImageRelease, methods: Sequence[LoadedMethod], runs: AnyPath) -> None:
     """Refuse methods whose folders hold other runs.
 
     Raises:
         UserInputError: one does.
     """
+    runs = Path(runs)
     for method in methods:
         PredictionStore.resume(run_folder(runs, release, method), run_key(release, method))
 
@@ -105,12 +109,13 @@ def trained_on(manifest: ImageManifest, method: LoadedMethod) -> tuple[str, ...]
     return seen_classes(asdict(method.card), manifest.classes)
 
 
-def left_to_do(release: ImageRelease, method: LoadedMethod, runs: Path, shard: Shard = (1, 1), limit: int | None = None) -> int:
+def left_to_do(release: ImageRelease, method: LoadedMethod, runs: AnyPath, shard: Shard = (1, 1), limit: int | None = None) -> int:
     """How many episodes a call of `evaluate` would predict.
 
     Raises:
         UserInputError: the run's folder belongs to another run.
     """
+    runs = Path(runs)
     store = PredictionStore.resume(run_folder(runs, release, method), run_key(release, method))
     return sum(map(len, planned(release, store, shard=shard, limit=limit)))
 

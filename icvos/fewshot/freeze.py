@@ -17,7 +17,7 @@ from icvos.fewshot.folds import fold_classes
 from icvos.fewshot.pools import STANDARD, Pool, absent, left_out, open_pool
 from icvos.fewshot.protocols import IGNORED, VERSION, image_protocol
 from icvos.fewshot.release import ImageEpisodeRecord, ImageManifest, ImageRelease, PictureRecord, write_images
-from icvos.files import map_files, sha256_file, sha256_text
+from icvos.files import AnyPath, map_files, sha256_file, sha256_text
 from icvos.masks import encode_rle, image_size, size_text, turned_fix
 from icvos.types import Category
 
@@ -71,13 +71,14 @@ class ImageDraft:
         return dict(sorted(shown.items()))
 
 
-def draft_images(setting: Setting, pool: Pool, releases: Path) -> ImageDraft:
+def draft_images(setting: Setting, pool: Pool, releases: AnyPath) -> ImageDraft:
     """Draw the episodes of a setting.
 
     Raises:
         UserInputError: no such benchmark, fold or protocol.
         DataError: listed pictures are absent, or a class has too few pictures.
     """
+    releases = Path(releases)
     usual = image_protocol(setting.protocol).episodes
     members, few, missing, unreadable = _askable(setting, pool)
     often = setting.episodes or usual[setting.benchmark]
@@ -102,13 +103,14 @@ def draft_images(setting: Setting, pool: Pool, releases: Path) -> ImageDraft:
     return ImageDraft(manifest, tuple(draw(setting, members, number) for number in range(often)), folder)
 
 
-def freeze_images(draft: ImageDraft, pool: Pool, root: Path, on_progress: OnProgress = lambda done, total: None) -> ImageRelease:
+def freeze_images(draft: ImageDraft, pool: Pool, root: AnyPath, on_progress: OnProgress = lambda done, total: None) -> ImageRelease:
     """Hash the pictures of a draft and write the release; one that is there already must be the same.
 
     Raises:
         UserInputError: another release lies in its folder.
         DataError: a mask and its picture differ in size, or a picture does not show its class; all are listed.
     """
+    root = Path(root)
     shown = draft.shown
     pictures: list[PictureRecord | Finding] = []
     for picture in map_files(lambda stem: _picture(pool, root, stem, shown[stem]), shown):
@@ -120,13 +122,15 @@ def freeze_images(draft: ImageDraft, pool: Pool, root: Path, on_progress: OnProg
     return write_images(draft.folder, draft.manifest, records, draft.records, root)
 
 
-def frozen_images(setting: Setting, root: Path, releases: Path, on_progress: OnProgress = lambda done, total: None) -> ImageRelease:
+def frozen_images(setting: Setting, root: AnyPath, releases: AnyPath, on_progress: OnProgress = lambda done, total: None) -> ImageRelease:
     """Freeze a setting out of the pictures below `root` (of COCO, or of VOC 2012), below the folder `releases`.
 
     Raises:
         UserInputError: no such benchmark, fold, protocol or folder; or another release lies in its folder.
         DataError: the pictures are not what they should be; all faults are listed.
     """
+    root = Path(root)
+    releases = Path(releases)
     pool = open_pool(setting.benchmark, root, split=setting.split, lists=setting.lists)
     return freeze_images(draft_images(setting, pool, releases), pool, root, on_progress)
 

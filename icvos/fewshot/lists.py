@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError
 from icvos.fewshot.folds import FOLDS, fold_classes, voc_id
-from icvos.files import read_data
+from icvos.files import AnyPath, read_data
 from icvos.types import Category
 
 Listed = Mapping[Category, tuple[str, ...]]  # class -> stems of pictures, sorted
@@ -36,7 +36,7 @@ class _DataOnly(pickle.Unpickler):
         raise pickle.UnpicklingError("it asks for an object from elsewhere")
 
 
-def read_lists(benchmark: str, folder: Path) -> Listed:
+def read_lists(benchmark: str, folder: AnyPath) -> Listed:
     """The pictures of every class of all four folds.
 
     Args:
@@ -46,17 +46,19 @@ def read_lists(benchmark: str, folder: Path) -> Listed:
     Raises:
         DataError: a list is missing, holds more than data, or names a class that is none of its fold.
     """
+    folder = Path(folder)
     if benchmark == "coco20i":
         return _merged(read_coco_list(folder / "coco" / "val" / f"fold{fold}.pkl", fold) for fold in range(FOLDS))
     return _merged(read_pascal_list(folder / "pascal" / "val" / f"fold{fold}.txt", fold) for fold in range(FOLDS))
 
 
-def read_coco_list(path: Path, fold: int) -> Listed:
+def read_coco_list(path: AnyPath, fold: int) -> Listed:
     """One fold of COCO-20i: a pickle of {place of the class, from 0: [val2014/COCO_val2014_….jpg]}.
 
     Raises:
         DataError: see `read_lists`.
     """
+    path = Path(path)
     try:
         found = _DataOnly(io.BytesIO(read_data(path))).load()
     except (pickle.UnpicklingError, EOFError, ValueError, TypeError, IndexError, KeyError, AttributeError, MemoryError) as error:
@@ -75,12 +77,13 @@ def read_coco_list(path: Path, fold: int) -> Listed:
     return listed
 
 
-def read_pascal_list(path: Path, fold: int) -> Listed:
+def read_pascal_list(path: AnyPath, fold: int) -> Listed:
     """One fold of PASCAL-5i: lines ``2007_000033__01``, a picture and a class.
 
     Raises:
         DataError: see `read_lists`.
     """
+    path = Path(path)
     own = {voc_id(category): category for category in fold_classes("pascal5i", fold)}
     listed: defaultdict[Category, set[str]] = defaultdict(set)
     for number, line in enumerate(read_data(path).decode("utf-8", "replace").split(), 1):

@@ -18,7 +18,7 @@ from icvos.errors import DataError, Finding, UserInputError, did_you_mean
 from icvos.fewshot.folds import BENCHMARKS, voc_id
 from icvos.fewshot.lists import Listed, read_lists
 from icvos.fewshot.protocols import IGNORED, LEAST
-from icvos.files import map_files
+from icvos.files import AnyPath, map_files
 from icvos.masks import decode_rle, read_ids
 from icvos.names import MASKS, PICTURES, by_stem
 from icvos.training.class_pictures import VOC_NAMES
@@ -76,7 +76,7 @@ class CocoPool:
 
     source = "coco"
 
-    def __init__(self, root: Path, split: str | None = None, listed: Listed | None = None) -> None:
+    def __init__(self, root: AnyPath, split: str | None = None, listed: Listed | None = None) -> None:
         """Open it.
 
         Args:
@@ -89,6 +89,7 @@ class CocoPool:
         """
         from icvos.training.coco_index import CocoIndex
 
+        root = Path(root)
         there = [name for name in ("val2014", "val2017", "train2017") if (root / "annotations" / f"instances_{name}.json").is_file()]
         chosen = there if listed is not None else [split] if split else there[:1]
         if not chosen or not all((root / "annotations" / f"instances_{name}.json").is_file() for name in chosen):
@@ -171,7 +172,7 @@ class PascalPool:
     members: Mapping[Category, Sequence[str]]
     faults: Sequence[Finding] = ()
 
-    def __init__(self, root: Path, listed: Listed | None = None) -> None:
+    def __init__(self, root: AnyPath, listed: Listed | None = None) -> None:
         """Open it. Without a list, the pictures are those of ``ImageSets/Segmentation/val.txt``, or all where there is none.
 
         The field's list of PASCAL-5i follows from no rule of areas that we know, so that what is chosen by area is another pool:
@@ -180,6 +181,7 @@ class PascalPool:
         Raises:
             DataError: there are no masks, or one has a value that is no class of VOC.
         """
+        root = Path(root)
         self.root = root
         self._folder = next((part for part in ("SegmentationClassAug", "SegmentationClass") if (root / part).is_dir()), "")
         if not self._folder or not (root / "JPEGImages").is_dir():
@@ -221,7 +223,7 @@ for _category in BY_ID.values():
         _FROM_VOC[voc_id(_category)] = _category.id
 
 
-def open_pool(benchmark: str, root: Path, *, split: str | None = None, lists: Path | None = None) -> Pool:
+def open_pool(benchmark: str, root: AnyPath, *, split: str | None = None, lists: AnyPath | None = None) -> Pool:
     """The pictures of a benchmark.
 
     Args:
@@ -234,6 +236,8 @@ def open_pool(benchmark: str, root: Path, *, split: str | None = None, lists: Pa
         DataError: the tree or a list is not what it should be.
         UserInputError: an option that does not go with the others.
     """
+    root = Path(root)
+    lists = None if lists is None else Path(lists)
     if benchmark not in BENCHMARKS:
         raise UserInputError("unknown benchmark of images", benchmark, fix=did_you_mean(benchmark, BENCHMARKS))
     if not root.is_dir():

@@ -21,7 +21,7 @@ from icvos.categories import BY_ID
 from icvos.errors import DataError, UserInputError
 from icvos.fewshot.folds import FOLDS, fold_classes
 from icvos.fewshot.protocols import PROTOCOLS, VERSION, ImageProtocol
-from icvos.files import json_fault, parse_json, read_data, read_json, to_json, write_text
+from icvos.files import AnyPath, json_fault, parse_json, read_data, read_json, to_json, write_text
 from icvos.handed_in.asked import Asked, Wanted
 from icvos.masks import check_rle, decode_rle
 from icvos.names import data_in
@@ -105,18 +105,20 @@ class ImageRelease:
     place: Path | None  # where its pictures lie; None where nobody said
 
     @classmethod
-    def open(cls, path: Path, roots: Mapping[str, Path] | None = None) -> ImageRelease:
+    def open(cls, path: AnyPath, roots: Mapping[str, AnyPath] | None = None) -> ImageRelease:
         """Read the release in the folder `path`; `roots`, by source, override where its pictures lie.
 
         Raises:
             UserInputError: there is no release of images.
             DataError: its files are corrupt or do not fit together.
         """
+        path = Path(path)
         data = _files(path)
         manifest = _parsed(ImageManifest, parse_json(data[0], path / MANIFEST), str(path / MANIFEST))
         pictures = {one.name: one for one in _lines(PictureRecord, data[1], path / PICTURES)}
         records = _lines(ImageEpisodeRecord, data[2], path / EPISODES)
-        place = (roots or {}).get(manifest.source) or read_roots(path).get(manifest.source)
+        said = (roots or {}).get(manifest.source)
+        place = Path(said) if said else read_roots(path).get(manifest.source)
         release = cls(path, manifest, pictures, records, _digest(data), place and place.absolute())
         release._check()
         return release
@@ -133,7 +135,9 @@ class ImageRelease:
             UserInputError: nobody said so.
         """
         if self.place is None:
-            raise UserInputError(f"where is {self.manifest.source}?", self.path / ROOTS, fix=f"say --{self.manifest.source} DIR")
+            raise UserInputError(
+                f"where is {self.manifest.source}?", self.path / ROOTS, fix=f"say --{self.manifest.source} DIR or --data DIR"
+            )
         return self.place
 
     @property
@@ -212,19 +216,20 @@ class ImageRelease:
                     raise DataError("an episode without its picture", f"{self.path / EPISODES}, line {number + 1}", name, fix=AGAIN)
 
 
-def digest_of(path: Path) -> str:
+def digest_of(path: AnyPath) -> str:
     """The digest of the release of images in the folder `path`, which is not opened.
 
     Raises:
         UserInputError: there is no release of images.
         DataError: a file of it is missing.
     """
+    path = Path(path)
     return _digest(_files(path))
 
 
 def _files(path: Path) -> list[bytes]:
     if not (path / MANIFEST).is_file():
-        raise UserInputError("no release of images here", path, fix="make one with `icvos fewshot`")
+        raise (DataError if path.exists() else UserInputError)("no release of images here", path, fix="make one with `icvos fewshot`")
     if not is_image_release(path):
         raise DataError("not a release of images", path, expected=FORMAT, fix="releases of clips are for `icvos run`")
     return [read_data(path / name) for name in (MANIFEST, PICTURES, EPISODES)]
@@ -234,18 +239,19 @@ def _digest(data: Sequence[bytes]) -> str:
     return hashlib.sha256(b"\0".join(data)).hexdigest()
 
 
-def is_image_release(path: Path) -> bool:
+def is_image_release(path: AnyPath) -> bool:
     """Whether a folder holds a release of images and not one of clips, nor nothing.
 
     Raises:
         DataError: its manifest is no JSON.
     """
+    path = Path(path)
     manifest = read_json(path / MANIFEST) if (path / MANIFEST).is_file() else None
     return isinstance(manifest, dict) and str(manifest.get("format", "")).startswith(FORMAT.partition("/")[0] + "/")
 
 
 def write_images(
-    path: Path, manifest: ImageManifest, pictures: Sequence[PictureRecord], records: Sequence[ImageEpisodeRecord], root: Path
+    path: AnyPath, manifest: ImageManifest, pictures: Sequence[PictureRecord], records: Sequence[ImageEpisodeRecord], root: AnyPath
 ) -> ImageRelease:
     """Write a release of images into the folder `path` and open it; the same arguments give the same bytes.
 
@@ -253,6 +259,8 @@ def write_images(
         UserInputError: the folder holds another release or other files.
     """
     # the manifest last: with it the release is there
+    path = Path(path)
+    root = Path(root)
     texts = {PICTURES: _text(pictures), EPISODES: _text(records), MANIFEST: to_json(manifest.model_dump(mode="json"))}
     strangers = sorted(entry.name for entry in data_in(path) if entry.name not in {*texts, ROOTS})
     if strangers:

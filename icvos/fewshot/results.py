@@ -22,7 +22,7 @@ from icvos.fewshot.folds import FOLDS
 from icvos.fewshot.freeze import protocol_id
 from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.scoring import Counts, EpisodeCounts, by_class, count_run, summarise_counts
-from icvos.files import parse_json, read_data, to_json, write_text
+from icvos.files import AnyPath, parse_json, read_data, to_json, write_text
 from icvos.handed_in.masks import STRICT, Leniency
 from icvos.render.text import many
 from icvos.results import IMAGE_FORMAT, signature_of
@@ -88,12 +88,13 @@ class ImageResult(BaseModel):
         return seen_classes(self.method, self.classes)
 
     @classmethod
-    def load(cls, path: Path) -> ImageResult:
+    def load(cls, path: AnyPath) -> ImageResult:
         """The result stored at `path`, what follows from its classes, and from the counts of episodes beside it, derived again.
 
         Raises:
             DataError: it is not a result on images, or holds a number that does not follow from these.
         """
+        path = Path(path)
         content = read_data(path)
         try:
             result = cls.model_validate(parse_json(content, path))
@@ -224,8 +225,9 @@ def masks_were_missing(notes: Iterable[str]) -> bool:
     return any(note.endswith(_MISSING) for note in notes)
 
 
-def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Path:
+def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: AnyPath) -> Path:
     """Write the result, what was counted in each episode and the record of it into `folder`; returns the result's path, written last."""
+    folder = Path(folder)
     path = folder / f"{result.protocol}.json"
     text = io.StringIO()
     lines = csv.writer(text, lineterminator="\n")
@@ -238,21 +240,23 @@ def save(result: ImageResult, rows: Sequence[EpisodeCounts], folder: Path) -> Pa
     return path
 
 
-def read_ious(path: Path) -> dict[str, float]:
+def read_ious(path: AnyPath) -> dict[str, float]:
     """The IoU of each episode in [0, 1], out of what was counted beside the result at `path`; empty where nothing lies there.
 
     Raises:
         DataError: the counts cannot be read.
     """
+    path = Path(path)
     return {row.id: row.counts.iou for row in read_counts(path)}
 
 
-def read_counts(path: Path) -> list[EpisodeCounts]:
+def read_counts(path: AnyPath) -> list[EpisodeCounts]:
     """What was counted in each episode, as `save` wrote it beside the result at `path`; empty where nothing lies there.
 
     Raises:
         DataError: the counts cannot be read.
     """
+    path = Path(path)
     counts = _counts_beside(path)
     if not counts.is_file():
         return []

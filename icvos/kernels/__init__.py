@@ -42,7 +42,7 @@ def kernel_named(name: str) -> Kernel:
             return CompiledKernel()
         except ImportError as error:  # not there, or too old or too new for this numpy
             if name == "numba":
-                fix = "pip install 'icvos[fast]', or use the numpy kernel"
+                fix = "run: pip install 'icvos[fast]', or use the numpy kernel"
                 raise UserInputError("cannot import numba", found=str(error), fix=fix) from error
     from icvos.kernels.packed import PackedKernel
 

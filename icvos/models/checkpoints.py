@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from icvos.errors import DataError, UserInputError
+from icvos.files import AnyPath
 from icvos.models.tensor_files import read_stored
 
 SHOWN = 3  # names listed of each kind that does not fit
@@ -18,7 +19,7 @@ WRAPPERS = ("module.", COMPILED, "model.", "net.")  # what stands before all nam
 STATES = ("model", "state_dict")  # where official checkpoints keep their tensors
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: AnyPath) -> dict[str, Tensor]:
     """The tensors of a safetensors or PyTorch file, by name, on the CPU.
 
     A dictionary under ``model`` or ``state_dict`` is unpacked, as official checkpoints want it, and so is any other that is the
@@ -28,6 +29,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         UserInputError: there is no such file.
         DataError: the file holds something else than named tensors, or is damaged.
     """
+    path = Path(path)
     loaded = read_stored(path).content
     if isinstance(loaded, Mapping) and {"trained", "said", "step"} <= loaded.keys():
         fix = "pass the generator.safetensors beside it, which is written when the training is done"

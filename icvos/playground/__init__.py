@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from icvos.errors import DataError, UserInputError
-from icvos.files import is_temporary, read_json, sweep, to_json, write_text
+from icvos.files import AnyPath, is_temporary, read_json, sweep, to_json, write_text
 
 __all__ = ["VERSION", "make_playground"]
 
@@ -29,7 +29,7 @@ VERSION = 1  # of the trees' content; another version is made anew
 _STAMP = "playground.json"
 
 
-def make_playground(root: Path, *, seed: int = 0) -> None:
+def make_playground(root: AnyPath, *, seed: int = 0) -> None:
     """Makes the embedded sample under `root`: ``root/DAVIS`` with seven clips and ``root/COCO`` with 26 support images.
 
     The clips (240 x 427, 24 to 40 frames, DAVIS 2017 layout, object ids in palette PNGs, labels in
@@ -51,6 +51,7 @@ def make_playground(root: Path, *, seed: int = 0) -> None:
         UserInputError: `root` holds some other DAVIS or COCO tree, or cannot be written.
         DataError: scikit-image was installed without its photographs.
     """
+    root = Path(root)
     from icvos.playground.coco_tree import write_coco
     from icvos.playground.davis_tree import write_davis
 

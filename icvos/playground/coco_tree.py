@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from icvos.categories import BY_NAME, CATEGORIES
-from icvos.files import to_json, write_bytes, write_text
+from icvos.files import AnyPath, to_json, write_bytes, write_text
 from icvos.playground.davis_tree import jpeg_bytes
 from icvos.playground.photographs import Polygon, as_bytes, bridged, cut_out, fill, outlines, photograph
 from icvos.playground.scene import Affine, Layer, Pose, after, lit, place, stamp, texture, to_image, turn
@@ -221,8 +221,9 @@ def coco_paths() -> Iterator[str]:
     yield "annotations/instances_val2017.json"
 
 
-def write_coco(root: Path, seed: int) -> None:
+def write_coco(root: AnyPath, seed: int) -> None:
     """Draws every support image and writes the tree under `root`."""
+    root = Path(root)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for plan in PLANS:

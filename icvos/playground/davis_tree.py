@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from icvos.files import to_json, write_bytes, write_text
+from icvos.files import AnyPath, to_json, write_bytes, write_text
 from icvos.playground.photographs import Sprite, cut_out
 from icvos.playground.scene import Key, Layer, Pose, Scene, draw, slab, texture, tile
 from icvos.types import Image
@@ -153,8 +153,9 @@ def davis_paths() -> Iterator[str]:
     yield "davis_semantics.json"
 
 
-def write_davis(root: Path, seed: int) -> None:
+def write_davis(root: AnyPath, seed: int) -> None:
     """Draws every clip and writes the tree under `root`."""
+    root = Path(root)
     for number, plan in enumerate(CLIPS):
         scene = plan.scene()
         for index in range(scene.frames):

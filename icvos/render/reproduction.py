@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from icvos.files import to_json
@@ -19,6 +20,7 @@ _NUMBERS = re.compile(r"[-+0-9.,M\[\] ]*")
 FORMATS = ("markdown", "latex", "html")
 FULL = "Full scale. Ours are measured on what is at hand here, which is not the paper's own data wherever a note says so."
 Cells: TypeAlias = tuple[str, str, tuple[str, ...]]  # label, "paper" or "ours" or "difference", cells
+_MOST_LACKING = 4  # named in the overview; a table's plan names all
 
 
 def render_report(report: Report, form: str) -> str:
@@ -235,13 +237,16 @@ def plan_text(report: Report) -> str:
     return "\n".join(parts) + "\n"
 
 
-def overview_text(reports: Sequence[Report]) -> str:
-    """One line a table: how its rows stand, and what is missing."""
+def overview_text(reports: Sequence[Report], columns: int = 100) -> str:
+    """A few lines a table, of at most so many columns: how its rows stand, and the first of what is missing."""
     width = max(len(report.recipe.name) for report in reports)
     lines = [f"State at the {reports[0].scale} scale; `icvos reproduce NAME --dry-run` says more."]
     for report in reports:
         lines.append(f"{report.recipe.name:{width}}  {one_line(report.recipe.title)}")
         lines.append(f"{'':{width}}  {state_of(report)}. {cost_of(report)}")
         lacking = dict.fromkeys(one_line(need.what) for need in report.needs if need.missing)
-        lines += [f"{'':{width}}  missing: {'; '.join(lacking)}"] if lacking else []
-    return "\n".join(lines) + "\n"
+        few = [*list(lacking)[:_MOST_LACKING], *([f"and {len(lacking) - _MOST_LACKING} more"] if len(lacking) > _MOST_LACKING else [])]
+        lines += [f"{'':{width}}  missing: {'; '.join(few)}"] if lacking else []
+    indent = " " * (width + 4)
+    wrapped = (wrap(line, columns, subsequent_indent=indent, break_on_hyphens=False) for line in lines)
+    return "".join(f"{part}\n" for parts in wrapped for part in parts)

@@ -14,6 +14,7 @@ import numpy as np
 from icvos.cache import cached_folder, kept_json
 from icvos.categories import CATEGORIES
 from icvos.errors import DataError, UserInputError, did_you_mean, missing_package
+from icvos.files import AnyPath
 from icvos.masks import image_size, read_ids, read_image_of_size
 from icvos.names import MASKS, PICTURES, by_stem
 from icvos.training.pictures import held_back, voc_pictures
@@ -65,7 +66,7 @@ class ClassPictures(Protocol):
 class VocClassPictures:
     """A VOC tree: JPEGImages, and class masks in SegmentationClassAug or SegmentationClass; void belongs to no class."""
 
-    def __init__(self, name: str, root: Path, names: Sequence[str] | None = None, smallest: float = SMALLEST) -> None:
+    def __init__(self, name: str, root: AnyPath, names: Sequence[str] | None = None, smallest: float = SMALLEST) -> None:
         """Open it; the first time every mask is read, and what is in it kept in the cache folder.
 
         Args:
@@ -77,6 +78,7 @@ class VocClassPictures:
         Raises:
             DataError: there are no masks, one cannot be read, or has a class that VOC has not.
         """
+        root = Path(root)
         self.name, self.root = name, root
         self.folder = next((root / part for part in ("SegmentationClassAug", "SegmentationClass") if (root / part).is_dir()), None)
         there = by_stem(self.folder, MASKS) if self.folder else {}
@@ -264,7 +266,7 @@ def without_classes(data: ClassPictures, categories: Iterable[int]) -> ClassPict
     return Without(data, kept)
 
 
-def open_class_pictures(name: str, root: Path, split: str = "train") -> ClassPictures:
+def open_class_pictures(name: str, root: AnyPath, split: str = "train") -> ClassPictures:
     """A data set by name.
 
     Args:
@@ -276,6 +278,7 @@ def open_class_pictures(name: str, root: Path, split: str = "train") -> ClassPic
         UserInputError: no such data set.
         DataError: it is not what the name says.
     """
+    root = Path(root)
     openers = {"coco": _open_coco, "pascal": _open_pascal, "voc_small": _open_voc_small}
     if name not in openers:
         raise UserInputError("no such data set to train on", name, fix=did_you_mean(name, openers))

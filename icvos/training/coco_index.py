@@ -14,7 +14,7 @@ from icvos.cache import cached_folder, tell_nothing_kept
 from icvos.categories import BY_ID
 from icvos.coco import Annotation, SplitFiles, read_instances, unreadable_segmentation
 from icvos.errors import DataError, Finding, UserInputError
-from icvos.files import atomic_folder, parse_json, to_json
+from icvos.files import AnyPath, atomic_folder, parse_json, to_json
 from icvos.masks import Shape, decode_rle, read_image_of_size, union_of_shapes
 from icvos.training.class_pictures import SMALLEST
 from icvos.types import RLE, Image, Mask, Size
@@ -37,12 +37,13 @@ class _Found(NamedTuple):
 class CocoIndex:
     """An instances file as arrays: ``heights``, ``widths``, ``names`` by picture, and where each picture's objects are."""
 
-    def __init__(self, annotations: Path) -> None:
+    def __init__(self, annotations: AnyPath) -> None:
         """Open it; the first time the annotations are read and their index written.
 
         Raises:
             DataError: the annotations are not COCO's, or an id stands twice.
         """
+        annotations = Path(annotations)
         self.annotations = annotations
         self.folder, found = _index(annotations)
         if found is not None:
@@ -119,7 +120,7 @@ class CocoClassPictures:
 
     name = "coco"
 
-    def __init__(self, annotations: Path, images: Path, smallest: float = SMALLEST) -> None:
+    def __init__(self, annotations: AnyPath, images: AnyPath, smallest: float = SMALLEST) -> None:
         """Open it; the first time the annotations are read and their index written.
 
         Args:
@@ -130,6 +131,7 @@ class CocoClassPictures:
         Raises:
             DataError: the annotations are not COCO's, or none of their pictures is in the folder.
         """
+        annotations, images = Path(annotations), Path(images)
         self.root, self.index = images.parent, CocoIndex(annotations)
         arrays, names = self.index.arrays, self.index.names
         files = SplitFiles(self.root, images.name)

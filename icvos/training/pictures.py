@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icvos.errors import DataError
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 from icvos.masks import checked_segmentation, decode_rle, read_ids, read_image, read_image_of_size
 from icvos.names import MASKS, PICTURES, by_stem
 from icvos.types import RLE, Image, Mask, Size
@@ -78,12 +78,13 @@ def _coco_mask(annotation: dict[str, Any], size: Sequence[int]) -> Mask:
     return canvas > 0
 
 
-def voc_pictures(root: Path) -> list[Picture]:
+def voc_pictures(root: AnyPath) -> list[Picture]:
     """The pictures of a VOC tree (`JPEGImages`, `SegmentationClass`), sorted by name.
 
     Raises:
         DataError: there is none.
     """
+    root = Path(root)
     folder = root / "JPEGImages"
     images, masks = by_stem(folder, PICTURES), by_stem(root / "SegmentationClass", MASKS)
     pictures = [Picture(stem, images.get(stem, folder / f"{stem}.jpg"), mask) for stem, mask in masks.items()]
@@ -92,12 +93,14 @@ def voc_pictures(root: Path) -> list[Picture]:
     return pictures
 
 
-def coco_pictures(annotations: Path, images: Path) -> list[Picture]:
+def coco_pictures(annotations: AnyPath, images: AnyPath) -> list[Picture]:
     """The pictures of a COCO instances file whose images are on disk, with their objects that are no crowds.
 
     Raises:
         DataError: the file is not COCO's, or no image of it is on disk.
     """
+    annotations = Path(annotations)
+    images = Path(images)
     content = read_json(annotations)
     outlined: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for item in content["annotations"]:

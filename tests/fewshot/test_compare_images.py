@@ -290,7 +290,7 @@ def text_of(change: Callable[[str], str]) -> Break:
         (lambda b: None, ("--protocol", "pascal5i-1sht-e8@1"), 2, "did you mean pascal5i-1shot-e8@1"),
         (lambda b: None, ("--oracle", "a"), 2, "--oracle measures propagation"),
         (lambda b: None, ("empty",), 3, "no results: empty"),
-        (lambda b: None, ("nowhere",), 3, "no such folder: nowhere"),
+        (lambda b: None, ("nowhere",), 2, "no such folder: nowhere"),
     ],
 )  # fmt: skip
 def test_bad_input_is_answered_with_one_sentence(

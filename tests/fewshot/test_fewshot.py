@@ -335,7 +335,7 @@ def test_a_method_that_was_trained_on_the_fold(icvos: Icvos) -> None:
         (("--method", "oracle-first-frame"), 2, "a ceiling has nothing to show"),
         (("--method", "support-shap"), 2, "did you mean support-shape"),
         (("--split", "val2014"), 2, "a split is chosen of COCO"),
-        (("--lists", "nowhere"), 3, "no such file"),
+        (("--lists", "nowhere"), 2, "no such file"),
         (("--pascal", "nowhere"), 2, "no such folder"),
         (("--pascal", "."), 3, "no VOC masks"),
         (("--benchmark", "coco20i"), 2, "nobody said where the data is"),

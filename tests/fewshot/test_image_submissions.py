@@ -209,10 +209,9 @@ def test_results_lie_where_runs_do_and_are_ranked(icvos: Icvos, run: Path, made:
     zipped = f"{made.path.name}-mine.zip"
     said = icvos("submit", "score", zipped, "--benchmark", made.path)
     assert said.code == 0 and "contaminated: trained on 1 of 5 classes asked for (airplane)" in said.err, said
-    (path,) = Path("runs").rglob("*@1.json")
-    assert path.parent == Path("runs", made.path.name, "mine", "results")
+    (path,) = Path(f"{zipped}-results").rglob("*@1.json")
     assert ImageResult.load(path).notes[-1].startswith("contaminated: trained on 1 of 5")
-    said = icvos("leaderboard", "runs", run / "results")
+    said = icvos("leaderboard", path, run / "results")
     assert said.code == 0 and "| mine (contaminated) |" in said.out and "support-shape" in said.out
     said = icvos("submit", "pack", masks, "--benchmark", made.path)
     assert said.code == 2 and "which method made these masks?" in said.err

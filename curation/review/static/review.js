@@ -16,6 +16,7 @@ let set, answers = {}, agreements = [];
 let current = -1; // the place of the tube that is shown, in the set
 let conflicts = false; // whether conflicts are settled, or the queue is worked through
 let plain = false, sheet = false, busy = false, speed = 1;
+let seen = "waiting"; // of the current tube's picture: until it is "drawn" no key decides; where it "failed" only the mouse does
 
 const decisions = [
   { key: "a", name: "Accept", kind: "accept", act: () => decide({ verdict: "accept" }) },
@@ -25,7 +26,7 @@ const decisions = [
   { key: "r", name: "Reject: because…", more: "for a reason of your own", kind: "reject", act: () => ask("reason") },
   { key: "u", name: "Unsure", kind: "unsure", act: () => decide({ verdict: "unsure" }) },
   { key: "c", name: "Other class…", more: "accepted, but as another of the 80", kind: "accept", act: () => ask("class") },
-  { key: "z", name: "Undo", kind: "", act: () => decide({ verdict: "undo" }) },
+  { key: "z", name: "Undo", kind: "", blind: true, act: () => decide({ verdict: "undo" }) },
 ];
 const moves = [
   { key: "ArrowRight", name: "next (also J)", act: () => step(1) },
@@ -129,6 +130,8 @@ function show(place) {
   sheet = plain = false;
   showProgress();
   showList();
+  if (seen === "failed") trouble(""); // that was about the tube before
+  see("waiting");
   const nothing = place < 0;
   for (const id of ["list", "still", "side"]) byId(id).hidden = nothing;
   byId("empty").hidden = !nothing;
@@ -162,9 +165,31 @@ function showEmpty() {
 function showStill() {
   if (current < 0) return;
   const kind = sheet ? "sheet" : plain ? "plain" : "first";
-  byId("first").src = `pictures/${current}/${kind}`;
+  const picture = byId("first"), place = current;
+  picture.src = `pictures/${place}/${kind}`;
+  const address = picture.src, still = () => place === current && picture.src === address;
+  picture.decode().then(
+    () => requestAnimationFrame(() => still() && see("drawn")),
+    () => still() && showFailure(place, address),
+  );
   byId("first").alt = `${set.tubes[current].id}: ${sheet ? "twelve frames" : "the first frame"}`;
   byId("still-words").textContent = sheet ? "overview (S)" : plain ? "first frame without masks (M)" : "first frame (M: masks off, S: overview)";
+}
+
+// Whether the reviewer can have seen what a decision would be about.
+function see(what) {
+  seen = what;
+  byId("still").dataset.picture = what;
+  byId("keys").querySelectorAll("button").forEach((button, place) => { button.disabled = what === "waiting" && !decisions[place].blind; });
+}
+
+async function showFailure(place, address) {
+  if (seen === "drawn") return; // another view of a tube that was seen
+  const answer = await fetch(address).catch(() => null);
+  const why = answer && !answer.ok ? (await answer.json().catch(() => ({}))).error : "";
+  if (place !== current) return;
+  see("failed");
+  trouble(`The picture of ${set.tubes[place].id} cannot be shown${why ? `: ${why}` : "."} Keys do not decide about it: click a button, or go on.`);
 }
 
 function showClip() {
@@ -176,7 +201,8 @@ function showClip() {
   const place = current;
   clip.addEventListener("error", async () => { // say why, in the server's words
     const answer = await fetch(`pictures/${place}/clip`);
-    if (!answer.ok && place === current) trouble((await answer.json()).error);
+    const why = answer.ok ? "" : (await answer.json()).error;
+    if (why && place === current && seen !== "failed") trouble(why); // of a failed picture more is told
   });
   clip.src = `pictures/${current}/clip`;
   byId("clip").replaceChildren(clip);
@@ -317,6 +343,8 @@ addEventListener("keydown", (event) => {
   const bound = [...decisions, ...moves].find((one) => one.key === (also[key] ?? key));
   if (!bound) return;
   event.preventDefault();
+  if (decisions.includes(bound) && !bound.blind && current >= 0 && seen !== "drawn")
+    return say(seen === "failed" ? "its picture cannot be shown: click a button to decide all the same" : "wait until its picture is drawn");
   bound.act();
 });
 
