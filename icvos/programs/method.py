@@ -99,6 +99,12 @@ def _refuse(report: Report, limits: Limits, where: str, launch: Launch) -> None:
     if report.end in beyond:
         what, found, expected = beyond[report.end]
         raise PluginError(f"the program {what} and was ended", where, found + said, expected, MEND)
+    if report.end == "walls":
+        fix = "run fewer --workers, or the same command again"
+        raise UserInputError("the walls around the program cannot be made any more", where, report.tail, "what `icvos doctor` says", fix)
+    if report.end == "left":
+        found = "processes that the kernel does not let go" + said
+        raise PluginError("something of the program cannot be ended", where, found, "an end", "see what of it runs, end it, run again")
     if report.end == "start":
         raise PluginError("the program cannot be started", where, report.tail, "an executable program", MEND)
     if report.end == "signal":
