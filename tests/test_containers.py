@@ -13,6 +13,7 @@ from conftest import Said
 from test_programs import EPISODES, WORKS, predictions
 
 from icvos.errors import UserInputError
+from icvos.parallel import core_count
 from icvos.programs.job import Limits
 from icvos.programs.launch import Container, container
 
@@ -73,8 +74,8 @@ def test_the_command_line_of_docker() -> None:
     found = Container("docker", "me/method:1", IMAGE_ID).command("/jobs/7/input", "/jobs/7/output", "icvos-7", limits)
     assert " ".join(found) == (
         "docker run --rm --name icvos-7 --pull never --network none --read-only"
-        " --tmpfs /tmp:rw,exec,nosuid,nodev,size=8000000000 --shm-size 1g --cap-drop ALL --security-opt no-new-privileges --pids-limit 100"
-        " --memory 8000000000b --memory-swap 8000000000b --ulimit fsize=2000000000 --ulimit core=0 --log-driver none"
+        " --tmpfs /tmp:rw,exec,nosuid,nodev,size=8000000000 --ipc private --shm-size 1g --cap-drop ALL --security-opt no-new-privileges --pids-limit 100"
+        f" --memory 8000000000b --memory-swap 8000000000b --cpus {core_count()} --ulimit fsize=2000000000 --ulimit core=0 --log-driver none"
         f" --user {os.getuid()}:{os.getgid()} --workdir /tmp --env HOME=/tmp --env TMPDIR=/tmp"
         f" --volume /jobs/7/input:/input:ro --volume /jobs/7/output:/output:rw {IMAGE_ID}"
     )

@@ -15,6 +15,7 @@ from typing import Literal
 
 from icvos.errors import UserInputError
 from icvos.files import sha256_file
+from icvos.parallel import core_count
 from icvos.programs.job import Job, Limits, walls_here
 from icvos.programs.keeper import Order
 from icvos.programs.namespaces import MEMORY_FILES
@@ -45,6 +46,20 @@ class Program:
     def command(self, given: str = INPUT, wanted: str = OUTPUT, name: str = "", limits: Limits | None = None) -> list[str]:
         """The words, with the folders in their places."""
         return [word.replace(INPUT, given).replace(OUTPUT, wanted) for word in self.words]
+
+    def is_hidden(self, path: Path) -> bool:
+        """Whether a path lies where the truth is."""
+        real = path.resolve()
+        return any(real.is_relative_to(folder.resolve()) for folder in self.hidden)
+
+    def opens_hidden(self, path: Path) -> bool:
+        """Whether allowing a path would open the truth."""
+        return any(_overlap(path, folder) for folder in self.hidden)
+
+    def is_readable(self, path: Path) -> bool:
+        """Whether the program may read a path, unless it is hidden."""
+        real = path.resolve()
+        return any(real.is_relative_to(folder.resolve()) for folder in self.readable)
 
     def order(self, job: Job, limits: Limits) -> Order:
         """What the keeper is told: a scant environment, and no writing but where it should."""
@@ -97,9 +112,9 @@ class Container:
         private = ",Z" if self.engine == "podman" else ""  # labels the folders where SELinux is on; docker's is off by default
         return [
             *(self.engine, "run", "--rm", "--name", name, "--pull", "never", "--network", "none"),
-            *("--read-only", "--tmpfs", f"/tmp:rw,exec,nosuid,nodev,size={limits.memory_bytes}", "--shm-size", "1g"),
+            *("--read-only", "--tmpfs", f"/tmp:rw,exec,nosuid,nodev,size={limits.memory_bytes}", "--ipc", "private", "--shm-size", "1g"),
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", str(limits.processes)),
-            *("--memory", memory, "--memory-swap", memory),
+            *("--memory", memory, "--memory-swap", memory, "--cpus", str(core_count())),
             *("--ulimit", f"fsize={limits.disk_bytes}", "--ulimit", "core=0", "--log-driver", "none"),
             *("--user", whose, *(("--userns", "keep-id") if self.engine == "podman" and os.getuid() else ())),
             *("--workdir", "/tmp", "--env", "HOME=/tmp", "--env", "TMPDIR=/tmp"),
@@ -262,12 +277,16 @@ def _check_outside(path: Path, hidden: Sequence[Path]) -> None:
 def _check_allowed(path: Path, hidden: Sequence[Path]) -> None:
     if not path.exists():
         raise UserInputError("no such file or folder", f"--allow-read {path}", fix="check the path")
-    real = path.resolve()
     for folder in hidden:
-        shut = folder.resolve()
-        if real.is_relative_to(shut) or shut.is_relative_to(real):
+        if _overlap(path, folder):
             fix = "allow a folder that has none of it, such as the one with the weights alone"
             raise UserInputError("this would open the truth to the program", f"--allow-read {path}", f"{folder} is closed", fix=fix)
+
+
+def _overlap(path: Path, other: Path) -> bool:
+    """Whether one of two paths lies in the other, or where it leads to."""
+    one, two = path.resolve(), other.resolve()
+    return one.is_relative_to(two) or two.is_relative_to(one)
 
 
 def _fingerprint(word: str, path: Path | None) -> str:

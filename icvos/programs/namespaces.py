@@ -140,18 +140,17 @@ def narrow(view: View, memory_bytes: int, files: int) -> None:
         OSError: the kernel refuses.
     """
     root, limits = view.root, f"mode=1777,size={memory_bytes},nr_inodes={files}"
+    mount("none", "/", flags=_RECURSIVE | _PRIVATE)
     mount("tmpfs", root, "tmpfs", _PLAIN, "mode=755,size=16m")
     for name in ("/tmp", "/var/tmp", MEMORY_FILES):
         Path(root + name).mkdir(parents=True)
     mount("tmpfs", f"{root}/tmp", "tmpfs", _PLAIN, limits)
     Path(f"{root}/tmp").chmod(0o755)  # a place to build in, not to write to
     mount("tmpfs", root + MEMORY_FILES, "tmpfs", _PLAIN, limits)
-    for name in _DEVICES:
-        _show(root, f"/dev/{name}")
+    _show(root, [f"/dev/{name}" for name in _DEVICES])
     for name, target in _LINKS_OF_DEVICES.items():
         Path(f"{root}/dev/{name}").symlink_to(target)
-    for path in sorted({*view.readable} - {"/proc"}):
-        _show(root, path)
+    _show(root, view.readable)
     Path(f"{root}/proc").mkdir(exist_ok=True)
     try:
         mount("proc", f"{root}/proc", "proc", _PLAIN | _NO_EXECUTION)
@@ -159,32 +158,40 @@ def narrow(view: View, memory_bytes: int, files: int) -> None:
         mount("/proc", f"{root}/proc", flags=_BIND | _RECURSIVE)
     for path in filter(os.path.exists, (f"{root}{os.path.realpath(path)}" for path in view.hidden)):
         if Path(path).is_dir():
-            mount("tmpfs", path, "tmpfs", _PLAIN | _READ_ONLY, "mode=000")
+            mount("tmpfs", path, "tmpfs", _PLAIN, "mode=000")
         else:
             mount("/dev/null", path, flags=_BIND)
-    for path in view.given:
-        _show(root, path)
-    writable = {_show(root, path) for path in view.writable if path != MEMORY_FILES} | {MEMORY_FILES}
-    _set_read_only(root, {root + path for path in writable} | {f"{root}/proc"})
+    _show(root, view.given)
+    writable = _show(root, (path for path in view.writable if path != MEMORY_FILES))
+    _set_read_only(root, {root + path for path in (*writable, MEMORY_FILES, "/proc")})
     swap_root(root)
 
 
-def _show(root: str, path: str) -> str:
-    """Bind a file or folder to its own place below a root, with the links that lead to it; its real path, empty if it is not there."""
+def _show(root: str, paths: Iterable[str]) -> set[str]:
+    """Bind files and folders to their own places below a root, those that lie in others with these; their real paths.
+
+    Nothing of /proc, which is another one there.
+    """
+    real = {here for path in paths if os.path.exists(here := _lead_to(root, path)) and Path(here).parts[1:2] != ("proc",)}
+    top = {path for path in real if real.isdisjoint(map(str, Path(path).parents))}
+    for path in sorted(top):
+        _bind(path, root + path)
+    return top
+
+
+def _lead_to(root: str, path: str) -> str:
+    """The real path of a file or folder; the links that lead to it are made below a root as well."""
     here, parts = "/", Path(path).parts[1:]
     while parts:
-        step, parts = os.path.join(here, parts[0]), parts[1:]  # noqa: PTH118  # strings, as everywhere at this depth
-        if not os.path.islink(step):  # noqa: PTH114
+        step, parts = str(Path(here, parts[0])), parts[1:]
+        if not Path(step).is_symlink():
             here = step
             continue
-        target = os.readlink(step)  # noqa: PTH115
+        target = str(Path(step).readlink())
         Path(root + here).mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             Path(root + step).symlink_to(target)
-        here, parts = "/", (*Path(os.path.normpath(f"{here}/{target}" if target[0] != "/" else target)).parts[1:], *parts)
-    if not Path(here).exists():
-        return ""
-    _bind(here, root + here)
+        here, parts = "/", (*Path(os.path.normpath(Path(here, target))).parts[1:], *parts)
     return here
 
 
