@@ -172,7 +172,7 @@ def _show(root: str, paths: Iterable[str]) -> set[str]:
 
     Nothing of /proc, which is another one there.
     """
-    real = {here for path in paths if os.path.exists(here := _lead_to(root, path)) and Path(here).parts[1:2] != ("proc",)}
+    real = {here for path in paths if Path(here := _lead_to(root, path)).exists() and Path(here).parts[1:2] != ("proc",)}
     top = {path for path in real if real.isdisjoint(map(str, Path(path).parents))}
     for path in sorted(top):
         _bind(path, root + path)

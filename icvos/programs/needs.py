@@ -32,7 +32,7 @@ def needed(command: str, files: Sequence[Path | None]) -> tuple[Path, ...]:
     if started:
         found |= set(_of_executable(Path(started)))
     for folder in os.environ.get("PATH", os.defpath).split(os.pathsep):
-        if os.path.isabs(folder) and Path(folder).name in {"bin", "shims"}:
+        if Path(folder).is_absolute() and Path(folder).name in {"bin", "shims"}:
             found |= set(_of_prefix(Path(folder)))
     for path in filter(None, files):
         found |= set(_of_word(path))
@@ -86,9 +86,9 @@ def _interpreter_of(path: Path) -> Path | None:
 def _of_prefix(bin_folder: Path) -> Iterator[Path]:
     """An environment, by the folder of its executables; with it that which it was made of, and packages that stay where they are."""
     prefix = bin_folder.parent
-    if (prefix / "pyvenv.cfg").is_file() or (prefix / "conda-meta").is_dir() or bin_folder.name == "shims":
-        if not _wide(prefix):
-            yield prefix
+    whole = (prefix / "pyvenv.cfg").is_file() or (prefix / "conda-meta").is_dir() or bin_folder.name == "shims"
+    if whole and not _wide(prefix):
+        yield prefix
     yield bin_folder
     if not _is_system(prefix):
         yield from (prefix / name for name in _PARTS_OF_PREFIX)
