@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Said
 from test_programs import EPISODES, WORKS, predictions
 
 from icvos.errors import UserInputError
+from icvos.parallel import core_count
 from icvos.programs.job import Limits
 from icvos.programs.launch import Container, container
 
@@ -73,8 +77,9 @@ def test_the_command_line_of_docker() -> None:
     found = Container("docker", "me/method:1", IMAGE_ID).command("/jobs/7/input", "/jobs/7/output", "icvos-7", limits)
     assert " ".join(found) == (
         "docker run --rm --name icvos-7 --pull never --network none --read-only"
-        " --tmpfs /tmp:rw,exec,nosuid,nodev,size=8000000000 --shm-size 1g --cap-drop ALL --security-opt no-new-privileges --pids-limit 100"
-        " --memory 8000000000b --memory-swap 8000000000b --ulimit fsize=2000000000 --ulimit core=0 --log-driver none"
+        " --tmpfs /tmp:rw,exec,nosuid,nodev,size=8000000000 --ipc private --shm-size 1g"
+        " --cap-drop ALL --security-opt no-new-privileges --pids-limit 100"
+        f" --memory 8000000000b --memory-swap 8000000000b --cpus {core_count()} --ulimit fsize=2000000000 --ulimit core=0 --log-driver none"
         f" --user {os.getuid()}:{os.getgid()} --workdir /tmp --env HOME=/tmp --env TMPDIR=/tmp"
         f" --volume /jobs/7/input:/input:ro --volume /jobs/7/output:/output:rw {IMAGE_ID}"
     )
@@ -147,6 +152,63 @@ def test_an_image_that_is_not_there(icvos: Command, toy_release: Path, tmp_path:
     assert "each clip by: docker run --rm --name icvos-NAME" in said.out
     assert "--volume '{input}:/input:ro' --volume '{output}:/output:rw' you/other" in said.out
     assert not (tmp_path / "runs").exists()
+
+
+# What an image of nothing but busybox does to prove its walls, before it answers with a mask that lies in it.
+PROOF = """set -e
+fail() { echo "$1"; exit 9; }
+grep -q '^CapEff:[[:space:]]*0000000000000000$' /proc/self/status || fail "it has capabilities"
+grep -q '^NoNewPrivs:[[:space:]]*1$' /proc/self/status || fail "new privileges"
+[ "$(id -u):$(id -g)" = "$(stat -c %u:%g /output)" ] || fail "another user"
+[ ! -e /dev/shm/note ] && [ ! -e /tmp/note ] || fail "it is remembered"
+touch /dev/shm/note /tmp/note
+if touch /note 2>/dev/null; then fail "its root is written to"; fi
+if touch /input/note 2>/dev/null; then fail "its input is written to"; fi
+[ "$(ls /sys/class/net)" = lo ] || fail "it has a network"
+for folder in $(grep -o '"folder": *"[^"]*"' /input/task.json | cut -d '"' -f 4); do
+    mkdir "/output/$folder"
+    for frame in 0 1 2 3 4 5; do cp /mask.png "/output/$folder/0000$frame.png"; done
+done
+"""
+
+
+@pytest.fixture
+def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An image of busybox in a store of its own: its name. Nothing is pulled."""
+    busybox = shutil.which("busybox")
+    if not shutil.which("podman") or not busybox:
+        pytest.skip("podman or busybox is not installed: apt-get install podman crun uidmap busybox-static")
+    root, mask = tmp_path / "root", WORKS.partition("def answer")[0].partition("def png")[2]
+    for name in ("bin", "tmp", "input", "output"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(busybox, root / "bin/busybox")
+    for name in ["sh", "grep", "id", "stat", "touch", "ls", "cut", "mkdir", "cp", "echo"]:
+        (root / "bin" / name).symlink_to("busybox")
+    (root / "prove").write_text(f"#!/bin/sh\n{PROOF}")
+    (root / "prove").chmod(0o755)
+    room: dict[str, Any] = {"width": 40, "height": 24}
+    exec("def png" + mask + "\nmask = png()", room)
+    (root / "mask.png").write_bytes(room["mask"])
+    store = tmp_path / "storage.conf"
+    store.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/store"\nrunroot = "{tmp_path}/run"\n')
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(store))
+    tar = subprocess.run(["tar", "-C", root, "--owner=0", "--group=0", "-c", "."], capture_output=True, check=True).stdout
+    imported = subprocess.run(
+        ["podman", "import", "--quiet", "--change", "CMD=/prove", "-", "icvos-proof:1"], input=tar, capture_output=True, check=False
+    )
+    limits = Limits(memory_bytes=10**9, disk_bytes=10**8)
+    tried = container("icvos-proof:1", "podman", look=False).command(str(root / "input"), str(root / "output"), "icvos-trial", limits)
+    ran = subprocess.run([*tried, "/bin/busybox", "echo", "it runs"], capture_output=True, text=True, check=False, timeout=60)
+    if imported.returncode or "it runs" not in ran.stdout:
+        pytest.skip(f"podman runs no containers here: {(imported.stderr.decode() + ran.stderr)[-200:]}")
+    return "icvos-proof:1"
+
+
+def test_a_real_container_is_shut_in(icvos: Command, toy_release: Path, tmp_path: Path, podman: str) -> None:
+    words = ("--engine", "podman", "--memory-limit", "1GB", "--disk-limit", "100MB", "--benchmark", toy_release, "--out", tmp_path / "runs")
+    said = icvos("run", "--container", podman, *words)
+    assert said.code == 0, said
+    assert len(predictions(tmp_path / "runs/icvos-proof")) == EPISODES
 
 
 def test_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -544,10 +544,21 @@ def test_a_dry_run_prints_the_command(run: Callable[..., Said], tmp_path: Path) 
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_kernel_that_shuts_nothing_in_is_told_of(run: Callable[..., Said], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("icvos.programs.launch.version", lambda: 0)
-    said = run("answer()", "--limit", 5)
-    assert said.code == 0 and "no Landlock" in said.err
+def test_a_machine_that_shuts_nothing_in_is_told_of(toy_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from icvos.cli.foreign import tell_walls
+    from icvos.errors import PluginError
+    from icvos.programs.job import Limits
+    from icvos.programs.launch import program
+    from icvos.programs.method import foreign_method
+    from icvos.programs.walls import Walls
+    from icvos.runner import open_store, run
+
     body = "import shutil\nanswer(); folder = given / 'frames'\nfolder.chmod(0o755); (folder / '00000.jpg').unlink()"
-    said = run(body, "--limit", 5, "--method-name", "other")
-    assert said.code == 5 and "the program changed its input: other on davis/rex: found frames/00000.jpg" in said.err
+    method = foreign_method(program(write_program(tmp_path / "program", body), walls=Walls()), Limits())
+    tell_walls(method, as_json=True)
+    said = capsys.readouterr()
+    assert said.out == "" and "no Landlock" in said.err and "--container shuts it in" in said.err
+    benchmark = Benchmark.open(toy_release)
+    with pytest.raises(PluginError, match=r"the program changed its input: mine on davis/rex: found frames/00000\.jpg"):
+        run(method, benchmark, open_store(benchmark, method, tmp_path / "runs"))
+    assert not predictions(tmp_path / "runs")

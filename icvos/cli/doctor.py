@@ -36,6 +36,7 @@ def command(as_json: bool) -> None:
         "torch": _torch(),
         "devices": _devices(),
         "scoring kernel": _kernel(),
+        "programs": _programs(),
         "data": _data(),
         "extras": _extras(),
     }
@@ -123,6 +124,15 @@ def _kernel() -> str:
     from icvos.kernels import best_kernel
 
     return best_kernel().name
+
+
+def _programs() -> dict[str, str]:
+    """What `--program` is kept in by on this machine."""
+    if not sys.platform.startswith("linux"):
+        return {"--program, --container": f"run on Linux alone, and this is {sys.platform}"}
+    from icvos.programs.job import walls_here
+
+    return walls_here().about()
 
 
 def _data() -> dict[str, str]:

@@ -105,7 +105,8 @@ def command(
     options.tell_coco_faults(pool.faults, root)
     if foreign.chosen:
         closed = closed_to_images(root, [draft.folder for draft in drafts])
-        methods = [foreign_options.load(foreign, closed, compute, dry_run=dry_run)]
+        methods = [foreign_options.load(foreign, closed, runs, compute, dry_run=dry_run)]
+        foreign_options.tell_walls(methods[0], as_json=as_json)
     for one in methods:
         folder_name(one.card.name)
     for draft in drafts:

@@ -42,6 +42,7 @@ class Foreign(NamedTuple):
     time_limit: float
     memory_limit: int
     disk_limit: int
+    allow_read: tuple[Path, ...] = ()
 
     @property
     def chosen(self) -> bool:
@@ -69,6 +70,13 @@ def options(command: Command) -> Command:
         ),
         click.option("--method-name", metavar="NAME", help="What the program is called on boards.  [default: its file's or image's name]"),
         click.option("--card", type=click.Path(path_type=Path), metavar="FILE.json", help="What the program says of itself."),
+        click.option(
+            "--allow-read",
+            type=click.Path(path_type=Path),
+            multiple=True,
+            metavar="DIR",
+            help="A folder or file that --program may read beside what it needs to run, such as its weights. Several times.",
+        ),
         click.option("--engine", type=click.Choice(["docker", "podman"]), help="For --container.  [default: the one that is installed]"),
         click.option("--container", metavar="IMAGE", help="Instead of --method: an image that reads /input and writes /output."),
         click.option("--program", metavar="COMMAND", help="Instead of --method: any program, as 'COMMAND {input} {output}'."),
@@ -97,6 +105,8 @@ def check(method: str | None, foreign: Foreign, compute: Compute) -> None:
         lost = _given(compute)
     if foreign.container is None and foreign.engine is not None:
         lost.append("--engine")
+    if foreign.program is None and foreign.allow_read:
+        lost.append("--allow-read")
     if lost:
         raise UserInputError(f"{lost[0]} says nothing to {named[0]}", fix=f"leave {' and '.join(lost)} out")
 
@@ -110,14 +120,22 @@ def _given(compute: Compute) -> list[str]:
     return [option for name, option in unheard.items() if getattr(compute, name) != getattr(Compute(), name)]
 
 
-def load(foreign: Foreign, closed: Sequence[Path], compute: Compute, *, dry_run: bool) -> LoadedMethod:
-    """The method that the options name, to which folders are closed; what a program is not shut out of is told.
+def load(foreign: Foreign, closed: Sequence[Path], runs: Path, compute: Compute, *, dry_run: bool) -> LoadedMethod:
+    """The method that the options name.
+
+    Args:
+        foreign: the options.
+        closed: the folders that are closed to a program.
+        runs: the folder of runs, of which those that are there are closed as well.
+        compute: which GPU may be seen.
+        dry_run: an image need not be there.
 
     Raises:
-        UserInputError: there is no such program or image.
+        UserInputError: there is no such program or image, or it would be allowed to read the truth.
         PluginError: its card is wrong.
     """
     from icvos.errors import UserInputError
+    from icvos.programs.closed import run_folders
     from icvos.programs.job import Limits
     from icvos.programs.launch import Container, Program, container, program
     from icvos.programs.method import foreign_method
@@ -125,9 +143,8 @@ def load(foreign: Foreign, closed: Sequence[Path], compute: Compute, *, dry_run:
     limits = Limits(foreign.time_limit, foreign.memory_limit, foreign.disk_limit)
     launch: Program | Container
     if foreign.program is not None:
-        launch = program(foreign.program, compute.device, closed)
-        if warning := launch.warning():
-            click.echo(f"icvos: {warning}", err=True)
+        allowed = [path.expanduser() for path in foreign.allow_read]
+        launch = program(foreign.program, compute.device, [*closed, *run_folders(runs)], allowed)
     else:
         try:
             launch = container(str(foreign.container), foreign.engine, compute.device)
@@ -137,6 +154,17 @@ def load(foreign: Foreign, closed: Sequence[Path], compute: Compute, *, dry_run:
             click.echo(f"icvos: {error}", err=True)
             launch = container(str(foreign.container), foreign.engine, compute.device, look=False)
     return foreign_method(launch, limits, foreign.card, foreign.method_name)
+
+
+def tell_walls(method: LoadedMethod, *, as_json: bool) -> None:
+    """Say in one line what a program is kept in by; where something is open that should not be, it is said to machines as well."""
+    from icvos.programs.launch import Program
+    from icvos.programs.method import ForeignMethod
+
+    launch = method.segmenter.launch if isinstance(method.segmenter, ForeignMethod) else None
+    if isinstance(launch, Program) and (launch.walls.weak or not as_json):
+        more = "; --container shuts it in" if launch.walls.weak else ""
+        click.echo(f"icvos: {launch.walls.sentence()}{more}", err=launch.walls.weak)
 
 
 def command_line(method: LoadedMethod) -> dict[str, str]:

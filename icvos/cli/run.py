@@ -77,9 +77,11 @@ def command(
     check_memory(compute)
     methods = [] if method is None else chosen_methods(method, compute, workers)
     release = options.open_benchmark(benchmark, where)
-    methods = methods or [foreign_options.load(foreign, closed_folders(release), compute, dry_run=dry_run)]
-    roots = [(out or options.settings().runs) / folder_name(one.card.name) for one in methods]
+    runs = out or options.settings().runs
+    methods = methods or [foreign_options.load(foreign, closed_folders(release), runs, compute, dry_run=dry_run)]
+    roots = [runs / folder_name(one.card.name) for one in methods]
     keys = [(root, run_key(release, one)) for root, one in zip(roots, methods, strict=True)]
+    foreign_options.tell_walls(methods[0], as_json=as_json)
     there = [PredictionStore.resume(*key) for key in keys]  # before anything is written: one folder may hold another run
     asked = [[name for ids in planned(release, store, shard=shard, limit=limit) for name in ids] for store in there]
     plans = [_plan(release, root, ids) for root, ids in zip(roots, asked, strict=True)]

@@ -8,21 +8,26 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
 
 from icvos.errors import UserInputError
 from icvos.files import sha256_file
-from icvos.programs.job import Job, Limits
+from icvos.parallel import core_count
+from icvos.programs.job import Job, Limits, walls_here
 from icvos.programs.keeper import Order
-from icvos.programs.landlock import version
+from icvos.programs.namespaces import MEMORY_FILES
+from icvos.programs.needs import needed
+from icvos.programs.walls import Walls
 
 INPUT, OUTPUT = "{input}", "{output}"
 Engine = Literal["docker", "podman"]
 ENGINES: tuple[Engine, ...] = ("docker", "podman")
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/shm")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", MEMORY_FILES)
+_READ_DEVICES = ("/dev/random", "/dev/urandom")
+_GPU_DEVICES = ("nvidia*", "dri", "kfd")
 _INSPECT_SECONDS = 60
 
 
@@ -35,21 +40,30 @@ class Program:
     name: str  # of its file, for a card that says none
     device: str = "auto"
     hidden: tuple[Path, ...] = ()
-
-    def warning(self) -> str:
-        """What the kernel of this machine does not keep the program from; nothing on a recent one."""
-        has = version()
-        if not has:
-            return "this kernel has no Landlock: the program may write wherever you may, and read everything; --container shuts it in"
-        return "" if has >= 4 else "this kernel's Landlock does not shut the network; --container does"
+    readable: tuple[Path, ...] = ()  # what it needs to run, and what it was allowed
+    walls: Walls = field(default_factory=walls_here)
 
     def command(self, given: str = INPUT, wanted: str = OUTPUT, name: str = "", limits: Limits | None = None) -> list[str]:
         """The words, with the folders in their places."""
         return [word.replace(INPUT, given).replace(OUTPUT, wanted) for word in self.words]
 
+    def is_hidden(self, path: Path) -> bool:
+        """Whether a path lies where the truth is."""
+        real = path.resolve()
+        return any(real.is_relative_to(folder.resolve()) for folder in self.hidden)
+
+    def opens_hidden(self, path: Path) -> bool:
+        """Whether allowing a path would open the truth."""
+        return any(_overlap(path, folder) for folder in self.hidden)
+
+    def is_readable(self, path: Path) -> bool:
+        """Whether the program may read a path, unless it is hidden."""
+        real = path.resolve()
+        return any(real.is_relative_to(folder.resolve()) for folder in self.readable)
+
     def order(self, job: Job, limits: Limits) -> Order:
         """What the keeper is told: a scant environment, and no writing but where it should."""
-        devices = [str(path) for path in Path("/dev").glob("nvidia*")] if _gpu(self.device) is not None else []
+        devices = [str(path) for name in _GPU_DEVICES for path in Path("/dev").glob(name)] if _gpu(self.device) is not None else []
         scratch, output = str(job.scratch), str(job.output)
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": scratch, "TMPDIR": scratch}
         return Order(
@@ -62,10 +76,11 @@ class Program:
             disk_bytes=limits.disk_bytes,
             files=limits.files,
             processes=limits.processes,
-            ours=True,
-            shut_in=version() > 0,
+            walls=list(self.walls),
+            root=str(job.root),
             writable=[output, scratch, *_DEVICES, *devices],
-            readable=[str(job.input)],
+            given=[str(job.input), *_READ_DEVICES],
+            readable=[str(path) for path in self.readable],
             hidden=[str(path) for path in self.hidden],
             afterwards=[],
         )
@@ -97,9 +112,9 @@ class Container:
         private = ",Z" if self.engine == "podman" else ""  # labels the folders where SELinux is on; docker's is off by default
         return [
             *(self.engine, "run", "--rm", "--name", name, "--pull", "never", "--network", "none"),
-            *("--read-only", "--tmpfs", f"/tmp:rw,exec,nosuid,nodev,size={limits.memory_bytes}", "--shm-size", "1g"),
+            *("--read-only", "--tmpfs", f"/tmp:rw,exec,nosuid,nodev,size={limits.memory_bytes}", "--ipc", "private", "--shm-size", "1g"),
             *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", str(limits.processes)),
-            *("--memory", memory, "--memory-swap", memory),
+            *("--memory", memory, "--memory-swap", memory, "--cpus", str(core_count())),
             *("--ulimit", f"fsize={limits.disk_bytes}", "--ulimit", "core=0", "--log-driver", "none"),
             *("--user", whose, *(("--userns", "keep-id") if self.engine == "podman" and os.getuid() else ())),
             *("--workdir", "/tmp", "--env", "HOME=/tmp", "--env", "TMPDIR=/tmp"),
@@ -121,9 +136,10 @@ class Container:
             disk_bytes=limits.disk_bytes,
             files=limits.files,
             processes=limits.processes,
-            ours=False,
-            shut_in=False,
+            walls=None,
+            root="",
             writable=[],
+            given=[],
             readable=[],
             hidden=[],
             afterwards=[self.engine, "rm", "--force", name],
@@ -141,7 +157,9 @@ class Container:
 Launch = Program | Container
 
 
-def program(said: str, device: str = "auto", hidden: Sequence[Path] = ()) -> Program:
+def program(
+    said: str, device: str = "auto", hidden: Sequence[Path] = (), allowed: Sequence[Path] = (), walls: Walls | None = None
+) -> Program:
     """The program that `--program` names: a path, or a command with {input} and {output} in it. No shell reads it.
 
     Words that are files are made absolute, for the program runs elsewhere, and their sha256 becomes part of its code.
@@ -149,10 +167,12 @@ def program(said: str, device: str = "auto", hidden: Sequence[Path] = ()) -> Pro
     Args:
         said: what was typed.
         device: cuda lets it see the GPUs.
-        hidden: folders that it must not read.
+        hidden: files and folders that it must not read.
+        allowed: files and folders that it may read beside what it needs to run.
+        walls: what it is kept in by; by default all that this machine allows.
 
     Raises:
-        UserInputError: no such program, it may not be executed, or a folder's place is missing.
+        UserInputError: no such program, it may not be executed, a folder's place is missing, or what is allowed would open what is hidden.
     """
     words = [said] if Path(said).is_file() else _split(said)
     places = [place for place in (INPUT, OUTPUT) if any(place in word for word in words)]
@@ -164,11 +184,14 @@ def program(said: str, device: str = "auto", hidden: Sequence[Path] = ()) -> Pro
     _check_executable(words[0], files[0])
     for path in filter(None, files):
         _check_outside(path, hidden)
+    for path in allowed:
+        _check_allowed(path, hidden)
     parts = [_fingerprint(word, path) for word, path in zip(words, files, strict=True)]
     code = f"sha256 {sha256(json.dumps(parts).encode()).hexdigest()}"
     absolute = tuple(word.replace(_path_in(word), str(path)) if path else word for word, path in zip(words, files, strict=True))
     own = next((path for path in reversed(files) if path and path.suffix in _SCRIPTS), files[0]) or Path(words[0])
-    return Program(absolute, code, own.stem, device, tuple(hidden))
+    readable = (*needed(words[0], files), *(path.absolute() for path in allowed))
+    return Program(absolute, code, own.stem, device, tuple(hidden), readable, walls or walls_here())
 
 
 _SCRIPTS = {".py", ".sh", ".jl", ".m", ".js", ".lua", ".pl", ".r", ".R", ".rb"}
@@ -249,6 +272,21 @@ def _check_outside(path: Path, hidden: Sequence[Path]) -> None:
         if path.resolve().is_relative_to(folder.resolve()):
             fix = "move it out: the data sets and the release are closed to programs, for the truth lies there"
             raise UserInputError("the program lies among what it must not see", path, expected=f"a place outside {folder}", fix=fix)
+
+
+def _check_allowed(path: Path, hidden: Sequence[Path]) -> None:
+    if not path.exists():
+        raise UserInputError("no such file or folder", f"--allow-read {path}", fix="check the path")
+    for folder in hidden:
+        if _overlap(path, folder):
+            fix = "allow a folder that has none of it, such as the one with the weights alone"
+            raise UserInputError("this would open the truth to the program", f"--allow-read {path}", f"{folder} is closed", fix=fix)
+
+
+def _overlap(path: Path, other: Path) -> bool:
+    """Whether one of two paths lies in the other, or where it leads to."""
+    one, two = path.resolve(), other.resolve()
+    return one.is_relative_to(two) or two.is_relative_to(one)
 
 
 def _fingerprint(word: str, path: Path | None) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +16,13 @@ from icvos.cards import card_faults
 from icvos.errors import Finding, PluginError, UserInputError, did_you_mean
 from icvos.files import read_json
 from icvos.programs.job import Limits, Report, kept_job
-from icvos.programs.launch import Container, Launch
+from icvos.programs.launch import Container, Launch, Program
 from icvos.programs.layout import MEND, check_input, not_data, read_masks, write_task
 from icvos.registry import LoadedMethod
 from icvos.types import Clip, Mask, MethodCard, Segmenter, Support
 
 _LAST_LINES, _LAST_LETTERS = 3, 300
+_PATHS = re.compile(r"'(/[^'\n]+)'|\"(/[^\"\n]+)\"|(/[^\s:'\"]+)(?=: )")  # in quotes, or before a colon
 
 
 class ForeignMethod:
@@ -105,10 +109,16 @@ def _refuse(report: Report, limits: Limits, where: str, launch: Launch) -> None:
         "files": ("wrote too many files", f"more than {limits.files}, or too deep", "a mask a frame"),
         "processes": ("started too many processes", f"more than {limits.processes}", "fewer"),
     }
-    said = _last_words(report.tail)
+    said = _last_words(report.tail) + _closed(report.tail, launch)
     if report.end in beyond:
         what, found, expected = beyond[report.end]
         raise PluginError(f"the program {what} and was ended", where, found + said, expected, MEND)
+    if report.end == "walls":
+        fix = "run fewer --workers, or the same command again"
+        raise UserInputError("the walls around the program cannot be made any more", where, report.tail, "what `icvos doctor` says", fix)
+    if report.end == "left":
+        found = "processes that the kernel does not let go" + said
+        raise PluginError("something of the program cannot be ended", where, found, "an end", "see what of it runs, end it, run again")
     if report.end == "start":
         raise PluginError("the program cannot be started", where, report.tail, "an executable program", MEND)
     if report.end == "signal":
@@ -116,6 +126,35 @@ def _refuse(report: Report, limits: Limits, where: str, launch: Launch) -> None:
     if report.code:
         maybe = " (killed, perhaps for want of memory)" if isinstance(launch, Container) and report.code == 137 else ""
         raise PluginError("the program failed", where, f"exit code {report.code}{maybe}{said}", "exit code 0", MEND)
+
+
+def _closed(tail: str, launch: Launch) -> str:
+    """What to do where a program's last words say that a file was closed to it: the option that opens it, as it is typed."""
+    from icvos.render.text import one_line
+
+    if not isinstance(launch, Program) or not (named := [path for path in _refused_paths(tail) if _there(path)]):
+        return ""
+    path = named[-1]
+    if launch.is_hidden(path):
+        return f"; {one_line(str(path))} is closed to every program, for the truth lies there"
+    if launch.is_readable(path) or not os.access(path, os.R_OK):
+        return ""
+    folder = path if path.is_dir() else path.parent
+    opened = path if launch.opens_hidden(folder) else folder
+    return f"; {one_line(str(path))} is closed to programs: to let it read there, say --allow-read {shlex.quote(str(opened))}"
+
+
+def _refused_paths(tail: str) -> list[Path]:
+    """The absolute paths beside the words of a refusal: of Python, of C programs, of the mount namespace's empty places."""
+    lines = [line for line in tail.splitlines() if "Permission denied" in line or "No such file or directory" in line]
+    return [Path(found) for line in lines for match in _PATHS.finditer(line) if (found := next(filter(None, match.groups()), ""))]
+
+
+def _there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _signal_name(number: int) -> str:
