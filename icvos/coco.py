@@ -24,7 +24,7 @@ import msgspec
 from icvos.benchmark import plain_name
 from icvos.categories import BY_ID
 from icvos.errors import DataError, Finding
-from icvos.files import json_fault, read_data
+from icvos.files import AnyPath, json_fault, read_data
 from icvos.masks import Shape, checked_segmentation, rle_area, union_of_shapes
 from icvos.types import Size
 
@@ -122,7 +122,7 @@ class Instances:
     clashes: tuple[Finding, ...] = ()
 
 
-def read_instances(path: Path, required: Iterable[str] = LISTS) -> Instances:
+def read_instances(path: AnyPath, required: Iterable[str] = LISTS) -> Instances:
     """Read an instances file (2014, 2017 or any in that form).
 
     Args:
@@ -133,6 +133,7 @@ def read_instances(path: Path, required: Iterable[str] = LISTS) -> Instances:
         DataError: it is no such file, an id or a file's name stands twice (the error names both places of each), a picture's name leads
             out of the data set's folder, its classes are not COCO's, or no annotation of it can be used.
     """
+    path = Path(path)
     found = examine_instances(path, required)
     if found.clashes:
         first = found.clashes[0]
@@ -148,12 +149,13 @@ def read_instances(path: Path, required: Iterable[str] = LISTS) -> Instances:
     return found
 
 
-def examine_instances(path: Path, required: Iterable[str] = LISTS) -> Instances:
+def examine_instances(path: AnyPath, required: Iterable[str] = LISTS) -> Instances:
     """The same for whoever lists all faults: what stands twice is told, not refused, and its first entry is taken.
 
     Raises:
         DataError: it is no file of instances, or its classes are not COCO's.
     """
+    path = Path(path)
     raw = _raw_lists(path, required)
     faults: list[Finding] = []
     pictures = _read_entries(path, "images", raw["images"], Picture, faults)
@@ -335,8 +337,8 @@ def _decoded(raw: msgspec.Raw) -> Any:
 class SplitFiles:
     """Where the pictures of a split lie below a data set's root; a folder is listed once, when it is first asked for."""
 
-    def __init__(self, root: Path, split: str) -> None:
-        self.root, self.split = root, split
+    def __init__(self, root: AnyPath, split: str) -> None:
+        self.root, self.split = Path(root), split
         self._listed: dict[str, frozenset[str]] = {}
 
     def find(self, name: str) -> str | None:

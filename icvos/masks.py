@@ -56,12 +56,13 @@ def decode_image(data: bytes, where: object, at_least: Size | None = None) -> Im
         raise _no_picture(where, error, data) from error
 
 
-def read_image_of_size(path: Path, size: Size) -> Image:
+def read_image_of_size(path: AnyPath, size: Size) -> Image:
     """As `read_image`, where a mask of this size belongs to the picture.
 
     Raises:
         DataError: see `read_image`; or the picture has another size.
     """
+    path = Path(path)
     image = read_image(path)
     if (found := (image.shape[0], image.shape[1])) != size:
         fix = turned_fix(path, size) or "fetch both again"

@@ -84,12 +84,13 @@ def lies_in_junk(path: Path, root: Path) -> bool:
     return any(map(is_junk, path.relative_to(root).parts))
 
 
-def data_in(folder: Path, endings: Sequence[str] = ()) -> tuple[Path, ...]:
+def data_in(folder: str | os.PathLike[str], endings: Sequence[str] = ()) -> tuple[Path, ...]:
     """The data in a folder, in natural order: all, or what has one of these endings, in whatever case. Nothing where there is no folder.
 
     Raises:
         DataError: it may not be listed.
     """
+    folder = Path(folder)
     try:
         names = os.listdir(folder)  # noqa: PTH208  # half the time of `iterdir`, for hundreds of thousands of files
     except (FileNotFoundError, NotADirectoryError):
@@ -101,7 +102,7 @@ def data_in(folder: Path, endings: Sequence[str] = ()) -> tuple[Path, ...]:
     return tuple(sorted(chosen, key=lambda path: (natural_key(path.stem), path.name)))
 
 
-def by_stem(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+def by_stem(folder: str | os.PathLike[str], endings: Sequence[str]) -> dict[str, Path]:
     """The files of these endings in a folder by their stems. Of two of one stem the one with the first ending, in small letters, counts.
 
     Raises:
@@ -114,16 +115,17 @@ def by_stem(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def folders_in(*parents: Path) -> list[str]:
+def folders_in(*parents: str | os.PathLike[str]) -> list[str]:
     """The names of the folders in any of these, sorted; parents that are not there are left out."""
     return sorted({path.name for parent in parents for path in data_in(parent) if path.is_dir()})
 
 
-def not_data_below(root: Path, depth: int = 3) -> NotData:
+def not_data_below(root: str | os.PathLike[str], depth: int = 3) -> NotData:
     """What is no data in a folder and down to so many folders below it (3 lead to the frames of a clip in all trees that are read).
 
     What lies inside of it is not counted, and links are not followed.
     """
+    root = Path(root)
     try:
         with os.scandir(root) as entries:
             found = [(entry.name, depth > 0 and entry.is_dir(follow_symlinks=False)) for entry in entries]

@@ -48,7 +48,8 @@ def read_roots(folder: Path) -> dict[str, Path]:
     said = read_json(path) if path.exists() else {}
     if not isinstance(said, dict) or not all(isinstance(root, str) for root in said.values()):
         raise DataError("not a list of roots", path, expected="{source: folder}", fix="remove the file, then say --data DIR")
-    return {name: place_at(root, folder) for name, root in said.items()}
+    # What lay beside it and was left behind is asked for anew, as if nothing were remembered.
+    return {name: place for name, root in said.items() if (place := place_at(root, folder)).exists() or Path(root).is_absolute()}
 
 
 def find_release(said: str, run: Path, digest: str) -> Path | None:

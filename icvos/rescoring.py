@@ -11,7 +11,7 @@ from icvos.badges import Badge
 from icvos.errors import DataError, UserInputError
 from icvos.fewshot.release import ImageRelease
 from icvos.fewshot.results import ImageResult, masks_were_missing
-from icvos.files import read_json
+from icvos.files import AnyPath, read_json
 from icvos.handed_in.masks import Leniency
 from icvos.protocol import protocol_named
 from icvos.results import IMAGE_FORMAT, Result
@@ -38,8 +38,9 @@ class Rescored:
         return f"rescored: {self.path}: {self.name} {100 * self.now:.2f}" + (f", where its file said {was}" if changed else "")
 
 
-def masks_beside(result: Path) -> PredictionStore | None:
+def masks_beside(result: AnyPath) -> PredictionStore | None:
     """The run in whose ``results/`` a result's file lies, with or without a `run.json`; None where there are no ``predictions/``."""
+    result = Path(result)
     root = result.resolve().parent.parent
     if not (root / PREDICTIONS).is_dir():
         return None
@@ -47,7 +48,7 @@ def masks_beside(result: Path) -> PredictionStore | None:
     return store if store.episode_ids() else None
 
 
-def rescore(path: Path, open_release: Opener, *, workers: int | None = None) -> Rescored:
+def rescore(path: AnyPath, open_release: Opener, *, workers: int | None = None) -> Rescored:
     """Score the masks beside the result at `path` again, under its protocol and with the leniency that it names, and write it anew.
 
     Raises:
@@ -55,6 +56,7 @@ def rescore(path: Path, open_release: Opener, *, workers: int | None = None) -> 
         SubmissionError: the masks have faults.
         DataError: the file is no result, or the truth on disk is not the release's.
     """
+    path = Path(path)
     said = read_json(path)
     kind: type[Result] | type[ImageResult] = ImageResult if isinstance(said, dict) and said.get("format") == IMAGE_FORMAT else Result
     result = _believed(kind, path)

@@ -243,9 +243,9 @@ def test_the_digest_stands_for_both_files_and_for_nothing_else(release: Path) ->
 # Where the sources lie
 
 
-def test_no_release_is_the_users_error(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_the_users_error_and_one_without_a_release_the_datas(tmp_path: Path) -> None:
     assert "no such folder" in refusal(tmp_path / "nowhere", UserInputError)
-    said = refusal(tmp_path, UserInputError)
+    said = refusal(tmp_path, DataError)
     assert "found no manifest.json" in said
     assert "icvos build" in said
 

@@ -507,7 +507,7 @@ def test_json_has_every_tube_and_reads_back(icvos: Callable[..., Any], runs: Pat
         (("runs/a", "fewer", "--protocol", "native@1"), 3, "results of other tubes or draws cannot be compared: fewer"),
         (("runs/a", "runs/b", "--protocol", "native@1", "--oracle", "fewer"), 3, "results of other tubes"),
         (("runs/a", "runs/b", "--protocol", "native@1", "--by", "G"), 2, "unknown score to compare by: G"),
-        (("runs/a", "nowhere"), 3, "no such folder: nowhere"),
+        (("runs/a", "nowhere"), 2, "no such folder: nowhere"),
         (("runs/a", "empty"), 3, "no results: empty"),
         (("runs/a", "nan.json"), 3, "incomplete result file: nan.json"),
         ((), 2, "Missing argument"),

@@ -80,7 +80,7 @@ def answered(icvos: Callable[..., Any], line: str) -> tuple[int, str]:
     said = icvos(*words)
     name = f"{words[0]}.{words[1]}" if f"{words[0]}.{words[1]}" in COMMANDS else words[0]
     own = re.sub(r"`[^`]*`", "", said.err)
-    strangers = [option for option in OPTION.findall(own) if option not in OPTIONS[name] and option not in line]
+    strangers = [option for option in OPTION.findall(own) if option not in {*OPTIONS[name], "--traceback"} and option not in line]
     assert not strangers, f"{line}: {said.err}"
     assert "Traceback" not in said.err
     return said.code, said.err

@@ -17,12 +17,15 @@ import icvos
 
 # Modules that only the package's own code calls: their paths were made `Path` before.
 INTERNAL = (
+    "icvos.badges",
     "icvos.cache",
     "icvos.cli",
     "icvos.conformance",
     "icvos.download",
     "icvos.handed_in",
     "icvos.kernels",
+    "icvos.method_files",
+    "icvos.places",
     "icvos.playground.scene",
     "icvos.programs",
     "icvos.render",
@@ -34,6 +37,22 @@ INTERNAL = (
 )
 # Functions that say or check something about a path which somebody else has opened.
 OF_OTHERS = {
+    "curation.freeze.release_name",
+    "icvos.coco.annotation_faults",
+    "icvos.coco.unreadable_segmentation",
+    "icvos.files.atomic_folder",
+    "icvos.files.beginning",
+    "icvos.files.no_such_file",
+    "icvos.files.output",
+    "icvos.files.output_file",
+    "icvos.files.sweep",
+    "icvos.files.temporary_beside",
+    "icvos.files.temporary_for",
+    "icvos.masks.turned_fix",
+    "icvos.names.accents_note",
+    "icvos.names.lies_in_junk",
+    "icvos.names.spelled_otherwise",
+    "icvos.submission.not_data",
     "icvos.fewshot.answers.answers_of",
     "icvos.fewshot.comparison.compare_images",
     "icvos.files.parse_json",
@@ -48,10 +67,8 @@ OF_OTHERS = {
     "curation.matching.roots_in_use",
     "curation.reviewed.candidate_tubes",
     "curation.reviewed.with_reviews",
-    "curation.sources.coco.malformed_entries",
     "curation.sources.lvos.read_ranges",
     "curation.sources.tree.Tree.encoding",
-    "curation.sources.tree.folders_in",
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from toys import with_totals
 
-from icvos.errors import DataError
+from icvos.errors import DataError, UserInputError
 from icvos.results import Coverage, Result, Scores, Timing, TubeScores, find_results
 
 HIGH = Scores(0.5, 0.7, 0.6, 0.25, 0.75, -0.125, 0.1 + 0.2, 1.0, 0.0)  # 0.1 + 0.2 must read back to the last bit
@@ -123,7 +123,7 @@ def test_results_are_found_once_sorted_and_without_their_companions(tmp_path: Pa
     named = tmp_path / "mine.json"
     named.touch()
     assert list(find_results([named])) == [named]
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(UserInputError, match="no such folder"):
         list(find_results([tmp_path / "nowhere"]))
 
 

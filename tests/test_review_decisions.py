@@ -20,6 +20,7 @@ from curation.candidates import CandidateSet, write_candidates
 from curation.review.agreement import agreements, cohens_kappa, standing
 from curation.review.decisions import Decision, append_decisions, decide, read_decisions, reviewer_name
 from icvos.errors import DataError, UserInputError
+from icvos.places import write_roots
 
 Icvos = Callable[..., Any]
 REX, TOM, MAN = "davis/rex/dog", "davis/tom/cat", "davis/tom/person"
@@ -34,7 +35,9 @@ def asked(toy_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Candidate
 @pytest.fixture
 def folder(asked: CandidateSet, tmp_path: Path) -> Path:
     """A copy of the set that a test may write into."""
-    return Path(shutil.copytree(asked.path, tmp_path / "candidates"))
+    copy = Path(shutil.copytree(asked.path, tmp_path / "candidates"))
+    write_roots(copy, asked.roots)
+    return copy
 
 
 def one(tube: str = REX, verdict: str = "accept", reviewer: str = "ann", reason: str = "", **more: Any) -> Decision:
@@ -123,13 +126,13 @@ def test_a_class_that_is_none_of_cocos_is_refused_with_the_nearest(tmp_path: Pat
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
-def test_a_full_disk_is_told() -> None:
-    with pytest.raises(UserInputError, match="could not be kept: /dev/full"):
+def test_a_device_is_no_place_for_decisions() -> None:
+    with pytest.raises(UserInputError, match="cannot write: /dev/full"):
         append_decisions(Path("/dev/full"), [one()])
 
 
 def test_a_path_that_is_a_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserInputError, match="could not be kept"):
+    with pytest.raises(UserInputError, match=r"cannot write.*Is a directory"):
         append_decisions(tmp_path, [one()])
 
 

@@ -107,7 +107,9 @@ def test_explain_gives_every_rules_verdict_on_every_class_of_a_clip(icvos: Icvos
     assert lines[0] == "out  davis/late/dog  (objects 1)"
     assert "     NO   first-frame: not there on the first frame 00000" in lines
     assert "     yes  min-length" in lines
-    assert f"     -    {EVERY_INSTANCE}: only a person can say; see `icvos build --candidates` and --decisions" in lines
+    assert (
+        f"     -    {EVERY_INSTANCE}: only a person can say; see `icvos build --candidates DIR` and `icvos build --decisions FILE`" in lines
+    )
     said = icvos("build", "--data", data, "--explain", "davis/tom", "--json")
     report = {entry["name"]: entry for entry in json.loads(said.out)}
     assert {name: entry["in"] for name, entry in report.items()} == {

@@ -129,7 +129,7 @@ def _kernel() -> str:
 def _programs() -> dict[str, str]:
     """What `--program` is kept in by on this machine."""
     if not sys.platform.startswith("linux"):
-        return {"--program, --container": f"run on Linux alone, and this is {sys.platform}"}
+        return {"programs, containers": f"run on Linux alone, and this is {sys.platform}"}
     from icvos.programs.job import walls_here
 
     return walls_here().about()

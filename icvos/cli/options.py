@@ -101,7 +101,7 @@ def tell_coco_faults(findings: Sequence[Finding], root: Path) -> None:
     """Say on stderr how many entries of COCO's annotations are left out, and the first of them."""
     if findings:
         more = f"faulty annotations and images of COCO left out: {len(findings)}; first: {findings[0]}"
-        click.echo(f"icvos: {more}; all: icvos verify --source coco --coco {root}", err=True)
+        click.echo(f"icvos: {more}; all: `icvos verify --source coco --coco {root}`", err=True)
 
 
 def roots(command: Command) -> Command:

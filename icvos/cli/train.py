@@ -147,6 +147,7 @@ def _train(given: dict[str, Any], team: Team) -> None:
     options.note_not_data(Path(source.partition("=")[2]) for source in given["sources"])
     start = _read(given["method"], given["start"])
     request, loop = _request(given, data, start), _loop(given, data)
+    make_head = head_maker(given) if given["method"] in HEADS else None
     if team.main:  # the others wait for it when they ask for the same files
         known = weight_files()
         needed = (given["backbone"], given["sam"] if given["method"] in GENERATORS and not given["sam_weights"] else "")
@@ -158,8 +159,8 @@ def _train(given: dict[str, Any], team: Team) -> None:
             advance(report.step - seen[0], f"loss {report.means['loss']:.4f}" if "loss" in report.means else "")
             seen[0] = report.step
 
-        if given["method"] in HEADS:
-            path = train_head(request, head_maker(given), given["method"], loop, on_report, team)
+        if make_head:
+            path = train_head(request, make_head, given["method"], loop, on_report, team)
         else:
             path = train_generator(request, maker(given), loop, on_report, team)
     if not team.main:
@@ -280,11 +281,14 @@ def head_maker(given: dict[str, Any]) -> Callable[[], Head]:
     """How to make the head.
 
     Raises:
-        UserInputError: the method has no such preset.
+        UserInputError: the method has no such preset, or the backbone lacks levels that it needs.
     """
+    from baselines.common.head import level_channels
+
     check_preset(given["method"], given["chosen"])
     method = _registered(given["method"])
     changes = {"backbone": given["backbone"], **dict(_change(entry) for entry in given["changes"])}
+    level_channels(changes["backbone"])
     return lambda: cast("Head", method.made(method.parts().preset(given["chosen"], **changes)))
 
 

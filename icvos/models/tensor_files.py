@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from icvos.errors import DataError, UserInputError
+from icvos.files import AnyPath
 
 LARGEST_HEADER = 100_000_000  # bytes, of a safetensors file, as its own reader has it
 HEAD = 512  # bytes that a file is told by
@@ -68,13 +69,14 @@ class _Fault(NamedTuple):
     fix: str
 
 
-def read_stored(path: Path) -> Stored:
+def read_stored(path: AnyPath) -> Stored:
     """What a safetensors or PyTorch file holds, tensors on the CPU; its suffix does not matter.
 
     Raises:
         UserInputError: there is no such file.
         DataError: it is another kind of file, damaged, or holds objects that only code could make.
     """
+    path = Path(path)
     _check_there(path)
     head = _head(path)
     if _is_safetensors(head, path.stat().st_size):
@@ -89,13 +91,14 @@ def read_stored(path: Path) -> Stored:
         raise _unreadable(path, _pickled_fault(path)) from error
 
 
-def metadata_of(path: Path) -> Mapping[str, str]:
+def metadata_of(path: AnyPath) -> Mapping[str, str]:
     """The metadata of a safetensors file, of which nothing else is read; empty for any other file.
 
     Raises:
         UserInputError: there is no such file.
         DataError: it is a damaged safetensors file.
     """
+    path = Path(path)
     _check_there(path)
     if not _is_safetensors(_head(path), path.stat().st_size):
         return {}
@@ -233,7 +236,7 @@ def _names(path: Path) -> Iterator[str]:
         with stream:
             for _ in range(PICKLES):
                 yield from _names_of_one(stream)
-    except (OSError, ValueError, zipfile.BadZipFile, StopIteration, EOFError, IndexError, NotImplementedError, RuntimeError):
+    except Exception:  # damaged files make these readers raise nearly anything; what was found until then counts
         return
 
 

@@ -242,7 +242,7 @@ def test_results_alone_say_which_release_is_wanted(room: Path, icvos: Icvos) -> 
     (release,) = Path("fewshot").iterdir()
     for folder in ("fewshot", release):
         assert page(icvos, "--benchmark", folder).code == 0
-    assert page(icvos, "--benchmark", "VOC2012").code == 2
+    assert page(icvos, "--benchmark", "VOC2012").code == 3
     for path in Path("runs").rglob("*.episodes.csv"):
         path.unlink()
     said = page(icvos, "--benchmark", "fewshot")

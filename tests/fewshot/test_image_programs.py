@@ -68,7 +68,7 @@ def fewshot(icvos: Icvos) -> Callable[..., Said]:
 
 def test_a_program_is_scored_as_any_method(fewshot: Callable[..., Said], icvos: Icvos) -> None:
     said = fewshot()
-    assert (said.code, said.out.startswith("mIoU ")) == (0, True), said
+    assert (said.code, "\nmIoU " in said.out) == (0, True), said
     assert (
         icvos(
             "fewshot", "--benchmark", "pascal5i", "--pascal", "VOC2012", *["--fold", "0", "--episodes", "6", "--method", "full-frame"]
@@ -207,7 +207,7 @@ def test_the_annotations_of_coco_are_closed_and_what_was_read_of_them(fewshot: C
     words, data = ("--limit", 2, "--allow-missing"), ("coco20i", "--coco", "COCO")
     assert fewshot("answer()", *words, "--dry-run", data=data).code == 0
     index = next(Path("cache").rglob("coordinates.npy"))
-    said = fewshot(refused(Path("COCO/annotations/instances_val2017.json"), index, index.parents[1] / "painted.json"), *words, data=data)
+    said = fewshot(refused(Path("COCO/annotations/instances_val2017.json"), index, index.parent / "painted.json"), *words, data=data)
     assert said.code == 0, said
 
 
