@@ -25,7 +25,7 @@ from icvos.benchmark import plain_name
 from icvos.categories import BY_ID
 from icvos.errors import DataError, Finding
 from icvos.files import AnyPath, json_fault, read_data
-from icvos.masks import Shape, checked_segmentation, rle_area, union_of_shapes
+from icvos.masks import Shape, checked_polygons, checked_segmentation, rle_area, union_of_shapes
 from icvos.types import Size
 
 AGAIN = "fetch the annotations again"
@@ -38,6 +38,7 @@ _NO_NUMBERS = re.compile(rb'"(?:[^"\\]|\\.)*"|-?(?:NaN|Infinity)')
 Id = Annotated[int, msgspec.Meta(ge=-(1 << 53), le=1 << 53)]
 Side = Annotated[int, msgspec.Meta(gt=0, le=_LONGEST_SIDE)]
 Entry = TypeVar("Entry")
+_POLYGONS = msgspec.json.Decoder(list[list[float]]).decode
 
 
 class Picture(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +88,10 @@ class Annotation(msgspec.Struct, frozen=True, gc=False):
         """
         if not self.segmentation:
             raise ValueError("no `segmentation`")
-        shape = checked_segmentation(msgspec.json.decode(self.segmentation), size)
+        try:
+            shape: Shape = checked_polygons(_POLYGONS(self.segmentation), size)
+        except msgspec.ValidationError:  # run lengths, or whatever stands there
+            shape = checked_segmentation(msgspec.json.decode(self.segmentation), size)
         if not shape:
             raise ValueError("an empty list of polygons")
         return shape

@@ -269,15 +269,28 @@ def union_of_segmentations(segmentations: Iterable[Any], size: Size) -> RLE:
 
 def union_of_shapes(shapes: Iterable[Shape], size: Size) -> RLE:
     """The union of shapes, as `checked_segmentation` gives them, in an image of `size`; the pixels are those that pycocotools fills."""
+    parts = _filled(shapes, size)
+    return RLE(size, coco_mask.merge(parts)["counts"].decode("ascii")) if parts else encode_rle(np.zeros(size, np.bool_))
+
+
+def mask_of_shapes(shapes: Iterable[Shape], size: Size) -> Mask:
+    """The pixels of `union_of_shapes`, (H, W) bool."""
+    parts = _filled(shapes, size)
+    if not parts:
+        return np.zeros(size, np.bool_)
+    mask: Mask = coco_mask.decode(coco_mask.merge(parts)).view(np.bool_)  # 0 and 1, column by column: no copy
+    return mask
+
+
+def _filled(shapes: Iterable[Shape], size: Size) -> list[Any]:
+    """Shapes as pycocotools' own run lengths, outline by outline."""
     parts: list[Any] = []
     for shape in shapes:
         if isinstance(shape, RLE):
             parts.append({"size": list(size), "counts": shape.counts.encode("ascii")})
         elif shape:
             parts.extend(coco_mask.frPyObjects(shape, *size))
-    if not parts:
-        return encode_rle(np.zeros(size, np.bool_))
-    return RLE(size, coco_mask.merge(parts)["counts"].decode("ascii"))
+    return parts
 
 
 def checked_segmentation(segmentation: Any, size: Size) -> Shape:
@@ -296,8 +309,9 @@ def checked_segmentation(segmentation: Any, size: Size) -> Shape:
     """
     if isinstance(segmentation, list):
         for polygon in segmentation:
-            _check_polygon(polygon, size)
-        return segmentation
+            if not isinstance(polygon, list) or not set(map(type, polygon)) <= {int, float}:
+                raise ValueError("a polygon that is not a list of numbers x, y, x, y, ...")
+        return checked_polygons(segmentation, size)
     if not isinstance(segmentation, dict):
         raise ValueError(f"a segmentation of type {type(segmentation).__name__}")
     counts, own_size = segmentation.get("counts"), segmentation.get("size")
@@ -315,13 +329,19 @@ def checked_segmentation(segmentation: Any, size: Size) -> Shape:
     return RLE(size, counts)
 
 
-def _check_polygon(polygon: Any, size: Size) -> None:
-    if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-        raise ValueError("a polygon that is not a list of three or more pairs x, y")
+def checked_polygons(polygons: list[list[float]], size: Size) -> list[list[float]]:
+    """Outlines [x, y, x, y, ...] of an object in a picture of `size`, as they are.
+
+    Raises:
+        ValueError: one has fewer than three points, half a point, or a point that is no number or far outside the picture.
+    """
     reach = 2 * max(size)  # annotators overshoot an edge by a little; far points would cost memory without limit
-    numbers = set(map(type, polygon)) <= {int, float}
-    if not (numbers and -reach <= min(polygon) and max(polygon) <= reach and isfinite(sum(polygon))):  # NaN hides from min and max
-        raise ValueError(f"a polygon with a point that is far outside {size_text(size)} or is no number")
+    for polygon in polygons:
+        if len(polygon) < 6 or len(polygon) % 2:
+            raise ValueError("a polygon that is not a list of three or more pairs x, y")
+        if not (-reach <= min(polygon) and max(polygon) <= reach and isfinite(sum(polygon))):  # NaN hides from min and max
+            raise ValueError(f"a polygon with a point that is far outside {size_text(size)} or is no number")
+    return polygons
 
 
 def rle_area(rle: RLE) -> int:

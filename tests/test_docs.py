@@ -21,6 +21,7 @@ from toys import make_coco, moving_box, write_frame, write_ids
 from curation.sources.coco import Coco
 from curation.tubes import curate
 from icvos.cli import main
+from icvos.download import alone
 from icvos.masks import image_size
 
 BESIDE = Path(sys.executable).parent  # pytest, whose environment need not be active
@@ -31,12 +32,17 @@ FENCE = re.compile(r"^```(?P<head>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | r
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `icvos demo` leaves, and beside it what it says to machines."""
-    out = tmp_path_factory.mktemp("docs") / "icvos demo"
-    with redirect_stdout(StringIO()) as said, pytest.raises(SystemExit) as leaving:
-        main(["demo", "--out", str(out), "--json"])
-    assert not leaving.value.code
-    out.with_name("said.json").write_text(said.getvalue())
+    """What `icvos demo` leaves, and beside it what it says to machines; made once for all processes that share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    room = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "docs"
+    room.mkdir(exist_ok=True)
+    out, said = room / "icvos demo", room / "said.json"
+    with alone(room / ".lock"):
+        if not said.exists():
+            with redirect_stdout(StringIO()) as told, pytest.raises(SystemExit) as leaving:
+                main(["demo", "--out", str(out), "--json"])
+            assert not leaving.value.code
+            said.write_text(told.getvalue())
     return out
 
 

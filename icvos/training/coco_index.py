@@ -15,7 +15,7 @@ from icvos.categories import BY_ID
 from icvos.coco import Annotation, SplitFiles, read_instances, unreadable_segmentation
 from icvos.errors import DataError, Finding, UserInputError
 from icvos.files import AnyPath, atomic_folder, parse_json, to_json
-from icvos.masks import Shape, decode_rle, read_image_of_size, union_of_shapes
+from icvos.masks import Shape, mask_of_shapes, read_image_of_size
 from icvos.training.class_pictures import SMALLEST
 from icvos.types import RLE, Image, Mask, Size
 
@@ -82,13 +82,16 @@ class CocoIndex:
         """What the annotations call a picture's file."""
         return str(self.arrays["names"][picture], "utf-8")
 
-    def shapes(self, picture: int) -> Iterator[tuple[int, Shape]]:
-        """The annotations of a picture that are no crowds and not broken, in the order of their ids: the class, and where the object is."""
+    def shapes(self, picture: int, category: int | None = None) -> Iterator[tuple[int, Shape]]:
+        """The annotations of a picture (of one class, if given) that are no crowds and not broken, in the order of their ids: the class,
+        and where the object is.
+        """
         arrays = self.arrays
         first, end = np.searchsorted(arrays["picture"], (picture, picture + 1))
-        for annotation in range(first, end):
-            if not (arrays["crowd"][annotation] or arrays["broken"][annotation]):
-                yield int(arrays["category"][annotation]), self._shape(annotation, picture)
+        classes = arrays["category"][first:end]
+        usable = ~(arrays["crowd"][first:end] | arrays["broken"][first:end])
+        for place in np.flatnonzero(usable if category is None else usable & (classes == category)):
+            yield int(classes[place]), self._shape(first + place, picture)
 
     def categories(self, picture: int) -> set[int]:
         """The classes that a picture shows, also in crowds and in annotations that cannot be read."""
@@ -182,9 +185,7 @@ class CocoClassPictures:
     def mask(self, picture: int, category: int) -> Mask:
         """See `ClassPictures`."""
         wanted = int(self.pictures[picture])
-        shapes = [shape for own, shape in self.index.shapes(wanted) if own == category]
-        size = self.index.size(wanted)
-        return decode_rle(union_of_shapes(shapes, size)) if shapes else np.zeros(size, np.bool_)
+        return mask_of_shapes((shape for _, shape in self.index.shapes(wanted, category)), self.index.size(wanted))
 
 
 def _kept(folder: Path) -> _Found:
