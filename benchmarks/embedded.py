@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--davis", type=Path, required=True)
     parser.add_argument("--coco", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("embedded"), help="the work folder")
-    parser.add_argument("--methods", default="all-embedded", help="as `icvos run --method` takes them")
+    parser.add_argument("--methods", default="all-embedded,dcsam-first-frame", help="as `icvos run --method` takes them")
     parser.add_argument("--page", type=Path, default=HERE / "embedded.md", help="what is written")
     given = parser.parse_args()
     release, runs = given.out / "release", given.out / "runs"

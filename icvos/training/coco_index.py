@@ -87,7 +87,7 @@ class CocoIndex:
         and where the object is.
         """
         arrays = self.arrays
-        first, end = np.searchsorted(arrays["picture"], (picture, picture + 1))
+        first, end = self._span(picture)
         classes = arrays["category"][first:end]
         usable = ~(arrays["crowd"][first:end] | arrays["broken"][first:end])
         for place in np.flatnonzero(usable if category is None else usable & (classes == category)):
@@ -95,14 +95,21 @@ class CocoIndex:
 
     def categories(self, picture: int) -> set[int]:
         """The classes that a picture shows, also in crowds and in annotations that cannot be read."""
-        first, end = np.searchsorted(self.arrays["picture"], (picture, picture + 1))
+        first, end = self._span(picture)
         return set(self.arrays["category"][first:end].tolist())
 
     def is_broken(self, picture: int) -> bool:
         """Whether an annotation of a picture that is no crowd cannot be read."""
         arrays = self.arrays
-        first, end = np.searchsorted(arrays["picture"], (picture, picture + 1))
+        first, end = self._span(picture)
         return bool((arrays["broken"][first:end] & ~arrays["crowd"][first:end]).any())
+
+    def _span(self, picture: int) -> tuple[int, int]:
+        """The first annotation of a picture, and the first of the next one."""
+        pictures = self.arrays["picture"]
+        # numbers of another width would have the whole array copied to theirs
+        first, end = np.searchsorted(pictures, np.array((picture, picture + 1), pictures.dtype))
+        return int(first), int(end)
 
     def _shape(self, annotation: int, picture: int) -> Shape:
         ends = self.arrays["runs_end"]
