@@ -182,7 +182,7 @@ def podman(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for name in ("bin", "tmp", "input", "output"):
         (root / name).mkdir(parents=True)
     shutil.copy(busybox, root / "bin/busybox")
-    for name in "sh grep id stat touch ls cut mkdir cp echo".split():
+    for name in ["sh", "grep", "id", "stat", "touch", "ls", "cut", "mkdir", "cp", "echo"]:
         (root / "bin" / name).symlink_to("busybox")
     (root / "prove").write_text(f"#!/bin/sh\n{PROOF}")
     (root / "prove").chmod(0o755)
