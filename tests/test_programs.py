@@ -545,7 +545,7 @@ def test_a_dry_run_prints_the_command(run: Callable[..., Said], tmp_path: Path) 
 
 
 def test_a_machine_that_shuts_nothing_in_is_told_of(toy_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from icvos.cli.foreign import tell_walls
+    from icvos.cli.foreign import warn_of_walls
     from icvos.errors import PluginError
     from icvos.programs.job import Limits
     from icvos.programs.launch import program
@@ -555,7 +555,7 @@ def test_a_machine_that_shuts_nothing_in_is_told_of(toy_release: Path, tmp_path:
 
     body = "import shutil\nanswer(); folder = given / 'frames'\nfolder.chmod(0o755); (folder / '00000.jpg').unlink()"
     method = foreign_method(program(write_program(tmp_path / "program", body), walls=Walls()), Limits())
-    tell_walls(method, as_json=True)
+    warn_of_walls(method)
     said = capsys.readouterr()
     assert said.out == "" and "no Landlock" in said.err and "--container shuts it in" in said.err
     benchmark = Benchmark.open(toy_release)

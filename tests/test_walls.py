@@ -307,13 +307,11 @@ def test_what_a_ceiling_predicted_is_closed(icvos: Command, toy_release: Path, t
 
 def test_changed_limits_are_the_programs_fault(call: Callable[..., Report]) -> None:
     """Where nothing keeps it from that: neither a namespace nor a filter."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    body = f"import resource; resource.prlimit({os.getpid()}, resource.RLIMIT_CORE, (0, {hard}))"
-    if soft == 0:
-        pytest.skip("there is nothing to take away: core files are off")
-    with pytest.raises(PluginError, match=r"changed the limits of icvos itself: .*RLIMIT_CORE"):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    body = f"import resource; resource.prlimit({os.getpid()}, resource.RLIMIT_NOFILE, ({soft - 1}, {hard}))"
+    with pytest.raises(PluginError, match=r"changed the limits of icvos itself: .*RLIMIT_NOFILE"):
         call(body, Walls("sweep"))
-    assert resource.getrlimit(resource.RLIMIT_CORE) == (soft, hard)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
 def test_it_is_said_in_one_line_and_by_doctor(icvos: Command, toy_release: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def command(
     if foreign.chosen:
         closed = closed_to_images(root, [draft.folder for draft in drafts])
         methods = [foreign_options.load(foreign, closed, runs, compute, dry_run=dry_run)]
-        foreign_options.tell_walls(methods[0], as_json=as_json)
+        foreign_options.warn_of_walls(methods[0])
     for one in methods:
         folder_name(one.card.name)
     for draft in drafts:
@@ -127,6 +127,8 @@ def command(
                 _tell(one, release, done)
     if as_json:
         click.echo(json.dumps(said, indent=1, ensure_ascii=False))
+    else:
+        foreign_options.tell_walls(methods[0])
 
 
 def _folds(said: str) -> list[int]:

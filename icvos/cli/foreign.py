@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 import click
 
 if TYPE_CHECKING:
+    from icvos.programs.walls import Walls
     from icvos.registry import LoadedMethod
     from icvos.types import Compute
 
@@ -156,15 +157,25 @@ def load(foreign: Foreign, closed: Sequence[Path], runs: Path, compute: Compute,
     return foreign_method(launch, limits, foreign.card, foreign.method_name)
 
 
-def tell_walls(method: LoadedMethod, *, as_json: bool) -> None:
-    """Say in one line what a program is kept in by; where something is open that should not be, it is said to machines as well."""
+def warn_of_walls(method: LoadedMethod) -> None:
+    """Say in one line, before it begins, what a program is kept in by where something is open that should not be."""
+    if (walls := _walls(method)) and walls.weak:
+        click.echo(f"icvos: {walls.sentence()}; --container shuts it in", err=True)
+
+
+def tell_walls(method: LoadedMethod) -> None:
+    """Say in one line, below what came out, what a program was kept in by where nothing is open that should not be."""
+    if (walls := _walls(method)) and not walls.weak:
+        click.echo(f"icvos: {walls.sentence()}")
+
+
+def _walls(method: LoadedMethod) -> Walls | None:
+    """What a method is kept in by; None for methods that are no programs of this machine."""
     from icvos.programs.launch import Program
     from icvos.programs.method import ForeignMethod
 
     launch = method.segmenter.launch if isinstance(method.segmenter, ForeignMethod) else None
-    if isinstance(launch, Program) and (launch.walls.weak or not as_json):
-        more = "; --container shuts it in" if launch.walls.weak else ""
-        click.echo(f"icvos: {launch.walls.sentence()}{more}", err=launch.walls.weak)
+    return launch.walls if isinstance(launch, Program) else None
 
 
 def command_line(method: LoadedMethod) -> dict[str, str]:

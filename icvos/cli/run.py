@@ -81,7 +81,7 @@ def command(
     methods = methods or [foreign_options.load(foreign, closed_folders(release), runs, compute, dry_run=dry_run)]
     roots = [runs / folder_name(one.card.name) for one in methods]
     keys = [(root, run_key(release, one)) for root, one in zip(roots, methods, strict=True)]
-    foreign_options.tell_walls(methods[0], as_json=as_json)
+    foreign_options.warn_of_walls(methods[0])
     there = [PredictionStore.resume(*key) for key in keys]  # before anything is written: one folder may hold another run
     asked = [[name for ids in planned(release, store, shard=shard, limit=limit) for name in ids] for store in there]
     plans = [_plan(release, root, ids) for root, ids in zip(roots, asked, strict=True)]
@@ -108,6 +108,8 @@ def command(
     done = [_done(report) for report in reports]
     said = "\n".join(map(_done_text, reports)) + _rate_text(reports)
     click.echo(json.dumps(done if len(done) > 1 else done[0], indent=1) if as_json else said)
+    if not as_json:
+        foreign_options.tell_walls(methods[0])
     for finding in [] if as_json else [finding for report in reports for finding in report.findings]:
         click.echo(f"icvos: {finding}", err=True)
 
