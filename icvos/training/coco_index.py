@@ -91,7 +91,7 @@ class CocoIndex:
         classes = arrays["category"][first:end]
         usable = ~(arrays["crowd"][first:end] | arrays["broken"][first:end])
         for place in np.flatnonzero(usable if category is None else usable & (classes == category)):
-            yield int(classes[place]), self._shape(first + place, picture)
+            yield int(classes[place]), self._shape(first + int(place), picture)
 
     def categories(self, picture: int) -> set[int]:
         """The classes that a picture shows, also in crowds and in annotations that cannot be read."""
