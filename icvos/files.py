@@ -136,7 +136,8 @@ def _followed(path: Path) -> Path:
     for _ in range(_MOST_LINKS):
         place = Path(os.path.realpath(place.parent), place.name)  # `name` is empty or ".." only where a folder is named
         if place.is_relative_to("/proc") or (place.is_relative_to("/dev") and not place.is_relative_to("/dev/shm")):
-            raise _no_file(path, "a place of the system's own")  # as /dev/stdout, whatever that is at the moment
+            # as /dev/stdout, whatever that is at the moment
+            raise _no_file(path, "a device" if place.is_char_device() or place.is_block_device() else "a place of the system's own")
         try:
             is_link = place.is_symlink()
         except OSError as error:

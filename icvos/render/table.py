@@ -58,7 +58,7 @@ def render_table(board: Leaderboard, by: str = "J&F", group: str | None = None, 
         printed = [
             _Column(name, [percent(getattr(row, key)) for row in board.reported]) for name, key in (("J&F", "JF"), ("J", "J"), ("F", "F"))
         ]
-        sources = _Column("reported", ["paper"] * len(board.reported))
+        sources = _Column("reported", [row.edition or "paper" for row in board.reported])
         lines += [
             "",
             f"{text.REPORTED}, not measured here:",
