@@ -56,8 +56,8 @@ def call(toy_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("tempfile.tempdir", str(jobs))
     episode = Benchmark.open(toy_release).episodes[0]
 
-    def run(body: str, walls: Walls, **more: object) -> Report:
-        command = write_program(tmp_path / "program", body)
+    def run(body: str, walls: Walls, command: str = "", **more: object) -> Report:
+        command = command or write_program(tmp_path / "program", body)
         with kept_job() as job:
             write_task(job.input, episode.tube.clip, {episode.id: episode.supports})
             return job.run(program(command, walls=walls, **more).order(job, Limits(seconds=30)))  # type: ignore[arg-type]
@@ -430,3 +430,9 @@ def test_a_keeper_that_dies_takes_all_with_it(tmp_path: Path, monkeypatch: pytes
         job.run(order)
     killer.join()
     wait_for(lambda: not alive(mark), seconds=10)
+
+
+@NAMESPACES
+def test_how_a_program_ended_is_known_however_quick_it_was(call: Callable[..., Report]) -> None:
+    ends = [call("", HERE, command="sh -c 'exit 3' {input} {output}") for _ in range(25)]
+    assert {(report.end, report.code) for report in ends} == {("exit", 3)}

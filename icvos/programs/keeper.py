@@ -144,13 +144,14 @@ class _Call:
             else:
                 kept = [*order["writable"], *order["given"], *order["readable"]]
                 namespaces.settle(order["memory_bytes"], order["files"], [path for path in kept if path != namespaces.MEMORY_FILES])
-            program = _start(order, self.walls, self.said, None).pid
+            program = _start(order, self.walls, self.said, None)
         except (OSError, subprocess.SubprocessError) as error:
             os.write(self.tell, json.dumps({"fault": error.strerror if isinstance(error, OSError) else str(error)}).encode())
             return
+        program.returncode = 0  # waited for here: a Popen that is forgotten waits by itself, and would know how a quick program ended
         os.close(self.said)
         ended, status = os.wait()
-        while ended != program:
+        while ended != program.pid:
             ended, status = os.wait()
         os.write(self.tell, json.dumps({"code": os.waitstatus_to_exitcode(status)}).encode())
 
