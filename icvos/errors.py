@@ -1,6 +1,7 @@
 """Errors name the party at fault, and every message says what, where, found, expected and what to do.
 
-Exit codes of the command line: 2 the user's input, 3 the data on disk, 4 a submission, 5 a method (plug-in), 130 Ctrl-C.
+Exit codes of the command line: 2 the user's input, 3 the data on disk, 4 a submission, 5 a method (plug-in), 130 Ctrl-C, and 1 where
+the machine itself ended a process of ours (killed from outside, or for memory).
 """
 
 from __future__ import annotations
