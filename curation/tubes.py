@@ -14,6 +14,7 @@ from curation.sources.faults import image_faults
 from curation.sources.scan import ClipScan, scan
 from curation.sources.tree import OnProgress, Tree, faulty_clips, whole_clips
 from icvos.errors import DataError, Finding, UserInputError, did_you_mean
+from icvos.files import map_files
 from icvos.registry import instances_of
 from icvos.types import Clip, Instance, Source, Tube
 
@@ -79,8 +80,8 @@ def curate(
             tube = Tube(candidate.clip, candidate.category, candidate.ids)
             tubes.append(tube)
             warnings[tube.id] = _warnings(candidate)
-    for clip in {tube.clip.key: tube.clip for tube in tubes}.values():
-        found = image_faults(frame.image for frame in clip.frames)[1]
+    clips = {tube.clip.key: tube.clip for tube in tubes}.values()
+    for clip, (_, found) in zip(clips, map_files(lambda clip: image_faults(frame.image for frame in clip.frames), clips), strict=True):
         if faults := [fault for fault in found if fault.code != "format"]:  # a picture is what it holds, whatever its name says
             faulty[clip.key] = faults
     left_out += [LeftOut(key, "", FILES, in_short(faults)) for key, faults in sorted(faulty.items())]

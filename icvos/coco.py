@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -111,6 +111,14 @@ class _Category(msgspec.Struct, frozen=True, gc=False):
     name: str
 
 
+class Ids(NamedTuple):
+    """The ids of an instances file, which is all that is kept of it to be compared with another's."""
+
+    path: Path
+    pictures: frozenset[int]
+    annotations: frozenset[int]
+
+
 @dataclass(frozen=True)
 class Instances:
     """What an instances file says.
@@ -124,6 +132,11 @@ class Instances:
     annotations: tuple[Annotation, ...]
     faults: tuple[Finding, ...] = ()
     clashes: tuple[Finding, ...] = ()
+
+    @property
+    def ids(self) -> Ids:
+        """The ids of the pictures and of the annotations."""
+        return Ids(self.path, frozenset(one.id for one in self.pictures), frozenset(one.id for one in self.annotations))
 
 
 def read_instances(path: AnyPath, required: Iterable[str] = LISTS) -> Instances:
@@ -365,7 +378,7 @@ class SplitFiles:
         return name in self._listed[folder]
 
 
-def split_clashes(one: Instances, other: Instances) -> list[Finding]:
+def split_clashes(one: Ids, other: Ids) -> list[Finding]:
     """Pictures and annotations that stand in both of two splits that should share none, as train and val of a year."""
     pairs = (("image", one.pictures, other.pictures), ("annotation", one.annotations, other.annotations))
     return [
@@ -373,5 +386,5 @@ def split_clashes(one: Instances, other: Instances) -> list[Finding]:
             "in-two-splits", f"{one.path} and {other.path}", f"{what} {number} in both", "in one of them", "take it out of one of the files"
         )
         for what, ours, theirs in pairs
-        for number in sorted({entry.id for entry in ours} & {entry.id for entry in theirs})
+        for number in sorted(ours & theirs)
     ]

@@ -12,6 +12,7 @@ from curation.sources.catalogue import check_root
 from icvos.coco import (
     AGAIN,
     Annotation,
+    Ids,
     Instances,
     Picture,
     SplitFiles,
@@ -168,17 +169,17 @@ class Coco:
                 raise DataError("a malformed segmentation", where, found=str(error), fix=AGAIN) from error
         return union_of_shapes(shapes, picture.size)
 
-    def verify(self, *, pictures: bool = True) -> list[Finding]:
+    def verify(self) -> list[Finding]:
         """Every fault of the split: entries that are malformed or stand twice, annotations of unlisted images or unknown classes, masks,
         boxes and areas that cannot be meant, and images that are missing or of another size.
-
-        Args:
-            pictures: whether the images themselves are looked at.
 
         Raises:
             DataError: the annotation file itself cannot be used.
         """
-        found = examine_instances(self.path)
+        return self.verify_entries(examine_instances(self.path), pictures=True)
+
+    def verify_entries(self, found: Instances, *, pictures: bool) -> list[Finding]:
+        """The same of what `examine_instances` read of the split's file; `pictures` says whether the images themselves are looked at."""
         sizes = {picture.id: picture.size for picture in found.pictures}
         findings = [*found.faults, *found.clashes]
         if pictures:
@@ -228,12 +229,14 @@ def verify_coco(root: AnyPath, split: str | None = None) -> list[Finding]:
     default = Coco(root, split)
     others = [path.stem.removeprefix("instances_") for path in sorted(root.glob("annotations/instances_*.json"))]
     splits = [default, *(Coco(root, other) for other in others if other in _TOGETHER and other != default.split)]
-    findings = []
+    findings: list[Finding] = []
+    ids: dict[str, Ids] = {}
     for one in splits:
         there = any((root / folder / one.split).is_dir() for folder in ("", "images"))
-        findings += one.verify(pictures=there or one is default)
+        found = examine_instances(one.path)
+        findings += one.verify_entries(found, pictures=there or one is default)
+        ids[one.split] = found.ids
     for year in ("2014", "2017"):
-        paths = [one.path for one in splits if one.split in {f"train{year}", f"val{year}"}]
-        if len(paths) > 1:
-            findings += split_clashes(examine_instances(paths[0]), examine_instances(paths[1]))
+        of_year = [own for split, own in ids.items() if split in {f"train{year}", f"val{year}"}]
+        findings += split_clashes(*of_year) if len(of_year) > 1 else []
     return findings
